@@ -1,0 +1,2 @@
+//! The rave command.
+fn main() {}

@@ -1,0 +1,108 @@
+//! What happens to a database, as a stream.
+
+use crate::{Batch, ClearOptions};
+use futures::{Stream, StreamExt, stream::BoxStream};
+use std::{
+    fmt,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+use tokio::sync::broadcast;
+
+/// Something that happened to a handle, or was done through it.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Event {
+    /// The store is being opened (recovered) by this process.
+    Opening,
+    /// The handle can be used.
+    Open,
+    /// This process now leads: it holds the lock and hosts the database.
+    Leader,
+    /// This process now follows a leader.
+    Following {
+        /// The leader's process, where the transport tells.
+        leader_pid: Option<u32>,
+    },
+    /// `close` was called.
+    Closing,
+    /// The handle is closed.
+    Closed,
+    /// A batch was written through this handle.
+    Write(Arc<Batch>),
+    /// A range was cleared through this handle.
+    Clear(Arc<ClearOptions>),
+    /// The reader was too slow and this many events were dropped.
+    Lagged(u64),
+}
+
+/// Where a store announces its events. Costs next to nothing while nobody listens.
+#[derive(Clone)]
+pub struct EventHub(broadcast::Sender<Event>);
+
+impl Default for EventHub {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for EventHub {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "EventHub({} listeners)", self.0.receiver_count())
+    }
+}
+
+impl EventHub {
+    /// How many events wait for a slow reader before the oldest are dropped.
+    pub const CAPACITY: usize = 1024;
+
+    /// A hub without listeners.
+    pub fn new() -> Self {
+        Self(broadcast::Sender::new(Self::CAPACITY))
+    }
+
+    /// Whether anybody listens; ask before copying data into an event.
+    pub fn has_listeners(&self) -> bool {
+        self.0.receiver_count() > 0
+    }
+
+    /// Announces what `event` makes, if anybody listens.
+    pub fn emit(&self, event: impl FnOnce() -> Event) {
+        if self.has_listeners() {
+            // An error only says that the last listener has just left.
+            let _ = self.0.send(event());
+        }
+    }
+
+    /// Every event from now on.
+    pub fn subscribe(&self) -> EventStream {
+        let receiver = self.0.subscribe();
+        let stream = futures::stream::unfold(receiver, |mut receiver| async move {
+            match receiver.recv().await {
+                Ok(event) => Some((event, receiver)),
+                Err(broadcast::error::RecvError::Lagged(count)) => Some((Event::Lagged(count), receiver)),
+                Err(broadcast::error::RecvError::Closed) => None,
+            }
+        });
+        EventStream(stream.boxed())
+    }
+}
+
+/// The events of a handle from the moment of subscription; ends when the handle is gone. Bounded: a reader who falls
+/// behind gets [`Event::Lagged`].
+pub struct EventStream(BoxStream<'static, Event>);
+
+impl Stream for EventStream {
+    type Item = Event;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Event>> {
+        self.0.poll_next_unpin(cx)
+    }
+}
+
+impl fmt::Debug for EventStream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("EventStream")
+    }
+}

@@ -1,0 +1,111 @@
+//! The trait every database of rave-level implements, and every view of one.
+
+use crate::{
+    Batch, ClearOptions, EventStream, IteratorOptions, LevelIterator, Manifest, ReadOptions, Result, Snapshot,
+    WriteOptions,
+};
+use async_trait::async_trait;
+use bytes::Bytes;
+use std::{fmt, sync::Arc};
+
+/// Where a database is in its life. A handle is made open, so there is no state before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Status {
+    /// Operations are accepted.
+    Open,
+    /// `close` was called and has not ended.
+    Closing,
+    /// Nothing works any more.
+    Closed,
+}
+
+/// An ordered key-value database: byte strings to byte strings, ordered bytewise. Empty keys and values are legal.
+///
+/// These are the primitives. `get`, `put`, `del`, `iterator`, `stream`, `sublevel` and the like are in
+/// [`AbstractLevelExt`](crate::AbstractLevelExt). `Arc<dyn AbstractLevel>` is the common currency.
+///
+/// **Order.** Operations of one handle take effect in the order in which their futures are first polled.
+///
+/// **Cancellation.** Dropping a future that was polled leaves the handle usable; a write so dropped may or may not take
+/// effect, all of it or nothing.
+///
+/// **After close** every operation gives `LEVEL_DATABASE_NOT_OPEN`, except `close` (succeeds), `status`, `manifest` and
+/// `events`.
+#[async_trait]
+pub trait AbstractLevel: Send + Sync + fmt::Debug + 'static {
+    /// What this database offers. May change when a shared database gets another leader.
+    fn manifest(&self) -> Manifest;
+
+    /// Where the database is in its life.
+    fn status(&self) -> Status;
+
+    /// What happens from now on: the lifecycle of this handle and the writes made through it.
+    fn events(&self) -> EventStream;
+
+    /// The value of `key`, or `None`. Sees every write acknowledged before the call.
+    async fn get_opts(&self, key: Bytes, options: ReadOptions) -> Result<Option<Bytes>>;
+
+    /// The values of `keys`, in their order, all from one state where the manifest says `implicit_snapshots`.
+    async fn get_many_opts(&self, keys: Vec<Bytes>, options: ReadOptions) -> Result<Vec<Option<Bytes>>>;
+
+    /// Applies a batch: all of it or nothing, in its order (a later operation on the same key wins). Returns when it is
+    /// as durable as the options demand. An empty batch does nothing and emits no event.
+    ///
+    /// Errors carry an [`Effect`](crate::Effect). A store that cannot honour `sync` refuses it.
+    async fn write_opts(&self, batch: Batch, options: WriteOptions) -> Result<()>;
+
+    /// Deletes the entries of a range. Without `atomic_clear` in the manifest others may see it half done; then an
+    /// error with effect `Unknown` means that some were deleted.
+    async fn clear_opts(&self, options: ClearOptions) -> Result<()>;
+
+    /// Opens an iterator. It sees the state at this call where the manifest says `implicit_snapshots`.
+    async fn iterator_opts(&self, options: IteratorOptions) -> Result<Box<dyn LevelIterator>>;
+
+    /// Takes an explicit snapshot, or refuses with `LEVEL_NOT_SUPPORTED`.
+    async fn snapshot(&self) -> Result<Snapshot>;
+
+    /// Closes: refuses further operations, lets those in flight finish, ends iterators and snapshots, releases the
+    /// store and last its lock. Calling it again waits for the same end.
+    async fn close(&self) -> Result<()>;
+}
+
+macro_rules! forward_abstract_level {
+    ($(#[$attr:meta])* impl<$t:ident> for $wrapper:ty) => {
+        $(#[$attr])*
+        #[async_trait]
+        impl<$t: AbstractLevel + ?Sized> AbstractLevel for $wrapper {
+            fn manifest(&self) -> Manifest {
+                (**self).manifest()
+            }
+            fn status(&self) -> Status {
+                (**self).status()
+            }
+            fn events(&self) -> EventStream {
+                (**self).events()
+            }
+            async fn get_opts(&self, key: Bytes, options: ReadOptions) -> Result<Option<Bytes>> {
+                (**self).get_opts(key, options).await
+            }
+            async fn get_many_opts(&self, keys: Vec<Bytes>, options: ReadOptions) -> Result<Vec<Option<Bytes>>> {
+                (**self).get_many_opts(keys, options).await
+            }
+            async fn write_opts(&self, batch: Batch, options: WriteOptions) -> Result<()> {
+                (**self).write_opts(batch, options).await
+            }
+            async fn clear_opts(&self, options: ClearOptions) -> Result<()> {
+                (**self).clear_opts(options).await
+            }
+            async fn iterator_opts(&self, options: IteratorOptions) -> Result<Box<dyn LevelIterator>> {
+                (**self).iterator_opts(options).await
+            }
+            async fn snapshot(&self) -> Result<Snapshot> {
+                (**self).snapshot().await
+            }
+            async fn close(&self) -> Result<()> {
+                (**self).close().await
+            }
+        }
+    };
+}
+
+forward_abstract_level!(impl<T> for Arc<T>);

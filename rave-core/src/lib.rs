@@ -1,0 +1,53 @@
+//! The vocabulary of rave-level: the [`AbstractLevel`] trait, everything its methods speak of, an in-memory store, and
+//! the conformance suite that proves a store.
+//!
+//! | to … | look at |
+//! | --- | --- |
+//! | use a database | [`AbstractLevel`], [`AbstractLevelExt`], [`Batch`], [`KeyRange`], [`LevelIterator`], [`Snapshot`] |
+//! | see part of a database | [`Sublevel`], [`TypedLevel`], [`encoding`] |
+//! | write a store | [`AbstractLevel`], [`Opener`], [`FileLock`], [`Manifest`], `conformance` (feature `testing`) |
+//! | handle a failure | [`Error`], [`Code`], [`Effect`] |
+//! | follow what happens | [`Event`], [`EventStream`] |
+//! | test without files | [`MemoryLevel`], [`MemoryOpener`] |
+//!
+//! This crate knows nothing of networks and of the other rave crates.
+
+mod batch;
+mod chained;
+pub mod encoding;
+mod error;
+mod event;
+mod ext;
+mod iterator;
+mod level;
+mod lock;
+mod manifest;
+mod memory;
+mod open;
+mod options;
+mod range;
+mod snapshot;
+mod sublevel;
+mod typed;
+
+#[cfg(feature = "testing")]
+pub mod conformance;
+
+pub use batch::{Batch, Operation};
+pub use chained::ChainedBatch;
+pub use error::{Code, Effect, Error, Result};
+pub use event::{Event, EventHub, EventStream};
+pub use ext::AbstractLevelExt;
+pub use iterator::{Entry, LevelIterator, Progress};
+pub use level::{AbstractLevel, Status};
+pub use lock::{FileLock, FileLockAttempt};
+pub use manifest::Manifest;
+pub use memory::{MemoryLevel, MemoryOpener};
+pub use open::{LockAttempt, LockedStore, Opener};
+pub use options::{ClearOptions, IteratorOptions, ReadOptions, WriteOptions};
+pub use range::KeyRange;
+pub use snapshot::{Snapshot, SnapshotHandle};
+pub use sublevel::{Sublevel, SublevelOptions};
+pub use typed::TypedLevel;
+
+pub use bytes::Bytes;

@@ -1,0 +1,5 @@
+//! Placeholder.
+/// Placeholder.
+pub struct MemoryLevel;
+/// Placeholder.
+pub struct MemoryOpener;

@@ -1,0 +1,88 @@
+//! What can be asked of an operation beyond its keys and values.
+
+use crate::{KeyRange, Snapshot};
+
+/// How to read.
+#[derive(Clone, Debug, Default)]
+pub struct ReadOptions {
+    /// Read the state that this snapshot holds, instead of the present one.
+    pub snapshot: Option<Snapshot>,
+}
+
+/// How durable a write must be before it is acknowledged.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct WriteOptions {
+    /// `false`: an acknowledged write survives the death of any process. `true`: it survives power loss too.
+    pub sync: bool,
+}
+
+impl WriteOptions {
+    /// Acknowledge only what survives power loss.
+    pub const fn synced() -> Self {
+        Self { sync: true }
+    }
+}
+
+/// What to iterate over.
+#[derive(Clone, Debug)]
+pub struct IteratorOptions {
+    /// The keys to visit.
+    pub range: KeyRange,
+    /// From the highest key to the lowest.
+    pub reverse: bool,
+    /// At most so many entries; `None` for all. With `reverse` these are the highest keys.
+    pub limit: Option<u64>,
+    /// Whether entries carry their keys; otherwise [`Entry::key`](crate::Entry::key) is empty.
+    pub keys: bool,
+    /// Whether entries carry their values; otherwise [`Entry::value`](crate::Entry::value) is empty.
+    pub values: bool,
+    /// Iterate over the state that this snapshot holds.
+    pub snapshot: Option<Snapshot>,
+}
+
+impl Default for IteratorOptions {
+    fn default() -> Self {
+        Self { range: KeyRange::all(), reverse: false, limit: None, keys: true, values: true, snapshot: None }
+    }
+}
+
+impl From<KeyRange> for IteratorOptions {
+    fn from(range: KeyRange) -> Self {
+        Self { range, ..Self::default() }
+    }
+}
+
+impl IteratorOptions {
+    /// The same from the highest key to the lowest.
+    pub fn reversed(mut self) -> Self {
+        self.reverse = true;
+        self
+    }
+
+    /// The same with at most `limit` entries.
+    pub fn limited(mut self, limit: u64) -> Self {
+        self.limit = Some(limit);
+        self
+    }
+}
+
+/// What to delete.
+#[derive(Clone, Debug, Default)]
+pub struct ClearOptions {
+    /// The keys to delete.
+    pub range: KeyRange,
+    /// With a limit, delete the highest keys instead of the lowest.
+    pub reverse: bool,
+    /// At most so many keys; `None` for all.
+    pub limit: Option<u64>,
+    /// Delete the keys that this snapshot holds, and leave those that came later.
+    pub snapshot: Option<Snapshot>,
+    /// See [`WriteOptions::sync`].
+    pub sync: bool,
+}
+
+impl From<KeyRange> for ClearOptions {
+    fn from(range: KeyRange) -> Self {
+        Self { range, ..Self::default() }
+    }
+}

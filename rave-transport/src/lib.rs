@@ -1,0 +1,19 @@
+//! How processes reach each other: transports and the wire protocol of rave-level.
+//!
+//! | to … | look at |
+//! | --- | --- |
+//! | reach or host a meeting point | [`Transport`], [`Listener`], [`Connection`], [`Connect`] |
+//! | meet over a local socket | [`IpcTransport`] (feature `ipc`) |
+//! | meet inside one process, with faults | [`MemoryTransport`] |
+//! | speak the protocol | [`wire`] |
+
+#[cfg(feature = "ipc")]
+mod ipc;
+mod memory;
+mod transport;
+pub mod wire;
+
+#[cfg(feature = "ipc")]
+pub use ipc::IpcTransport;
+pub use memory::{Faults, MemoryTransport};
+pub use transport::{Connect, Connection, Listener, PeerIdentity, Transport};

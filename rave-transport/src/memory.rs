@@ -1,0 +1,7 @@
+//! Placeholder.
+/// Placeholder.
+#[derive(Debug)]
+pub struct MemoryTransport;
+/// Placeholder.
+#[derive(Debug)]
+pub struct Faults;
