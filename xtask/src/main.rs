@@ -1,2 +1,31 @@
-//! Chores.
-fn main() {}
+//! The chores of the project: `cargo xtask ci` runs what CI runs, `cargo xtask bench` measures against peers.
+
+mod ci;
+mod command;
+mod examples;
+mod house;
+mod licences;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+/// The chores of the rave-level project.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Cli {
+    #[command(subcommand)]
+    chore: Chore,
+}
+
+#[derive(Subcommand)]
+enum Chore {
+    /// Run the gate's steps, all or some of them; prints what each one took.
+    Ci(ci::Options),
+}
+
+fn main() -> Result<ExitCode> {
+    match Cli::parse().chore {
+        Chore::Ci(options) => ci::run(&options),
+    }
+}
