@@ -3,6 +3,7 @@
 //! A frame is an unsigned LEB128 length, one tag byte, and a proto2 body; the length counts tag and body. Zero-length
 //! frames are skipped. Tags from 32 up are extensions, which legacy peers ignore. `PROTOCOL.md` tells the rest.
 
+mod body;
 mod frame;
 pub mod message;
 mod request;

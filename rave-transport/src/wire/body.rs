@@ -1,0 +1,119 @@
+//! How a message's fields become a frame and the reverse, with the checks that protobuf decoding leaves out.
+//!
+//! Invariants: a message is written straight into the caller's buffer; reading copies no key and no value; a message
+//! that lacks a field which its meaning needs is refused, never guessed.
+
+use super::{FrameError, frame::put_length, message::*};
+use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
+use prost::{
+    Message,
+    encoding::{DecodeContext, decode_key},
+};
+
+/// What a message must have beyond what `prost` checks.
+pub(super) trait Body: Message + Default {
+    /// One bit per field number that must be present.
+    const REQUIRED: u64;
+
+    /// The request or iterator it speaks of, if it speaks of one.
+    fn id(&self) -> Option<u32>;
+
+    /// Whether nested fields are as they must be; what is wrong if not.
+    fn check(&self) -> Result<(), &'static str> {
+        Ok(())
+    }
+}
+
+/// Appends one frame.
+pub(super) fn encode<M: Body>(tag: u8, message: &M, out: &mut BytesMut) {
+    let length = message.encoded_len() + 1;
+    out.reserve(length + 10);
+    put_length(length as u64, out);
+    out.put_u8(tag);
+    message.encode_raw(out);
+}
+
+/// Reads the body behind the tag.
+pub(super) fn decode<M: Body>(tag: u8, mut body: Bytes) -> Result<M, FrameError> {
+    let mut message = M::default();
+    let mut seen = 0_u64;
+    while body.has_remaining() {
+        let merged = decode_key(&mut body).and_then(|(field, wire_type)| {
+            message.merge_field(field, wire_type, &mut body, DecodeContext::default())?;
+            Ok(field)
+        });
+        match merged {
+            Ok(field) => seen |= 1_u64.checked_shl(field).unwrap_or(0),
+            Err(error) => return Err(malformed(tag, &message, seen, error.to_string())),
+        }
+    }
+    let missing = M::REQUIRED & !seen;
+    if missing != 0 {
+        let reason = format!("field {} is missing", missing.trailing_zeros());
+        return Err(malformed(tag, &message, seen, reason));
+    }
+    message.check().map_err(|reason| malformed(tag, &message, seen, reason.to_owned()))?;
+    Ok(message)
+}
+
+#[cold]
+fn malformed<M: Body>(tag: u8, message: &M, seen: u64, reason: String) -> FrameError {
+    let id = message.id().filter(|_| seen & 0b10 != 0);
+    FrameError::Malformed { tag, id, reason }
+}
+
+macro_rules! bodies {
+    ($($name:ident [$($field:literal),*] $id:ident $(, $check:expr)?;)*) => {
+        $(impl Body for $name {
+            const REQUIRED: u64 = 0 $(| 1 << $field)*;
+            bodies!(@$id);
+            $(fn check(&self) -> Result<(), &'static str> {
+                ($check)(self)
+            })?
+        })*
+    };
+    (@id) => {
+        fn id(&self) -> Option<u32> {
+            Some(self.id)
+        }
+    };
+    (@anonymous) => {
+        fn id(&self) -> Option<u32> {
+            None
+        }
+    };
+}
+
+bodies! {
+    Get [1, 2] id;
+    Put [1, 2, 3] id;
+    Del [1, 2] id;
+    Batch [1] id, |batch: &Batch| batch.ops.iter().try_for_each(check_operation);
+    Clear [1, 2] id;
+    Iterator [1, 2, 3] id;
+    IteratorClose [1] id;
+    IteratorAck [1, 2, 3] id;
+    IteratorSeek [1, 2, 3] id;
+    GetMany [1] id;
+    Hello [1] anonymous;
+    StatusRequest [1] id;
+    Callback [1] id;
+    IteratorData [1, 2] id;
+    IteratorError [1, 2] id;
+    IteratorEnd [1, 2] id;
+    GetManyCallback [1] id;
+    Welcome [1] anonymous;
+    Leaving [] anonymous;
+    StatusReply [1] id;
+}
+
+fn check_operation(operation: &BatchOperation) -> Result<(), &'static str> {
+    if operation.key.is_none() {
+        return Err("an operation has no key");
+    }
+    match operation.kind.as_str() {
+        "put" if operation.value.is_none() => Err("a put has no value"),
+        "put" | "del" => Ok(()),
+        _ => Err("an operation is neither put nor del"),
+    }
+}
