@@ -1,1 +1,17 @@
-//! Placeholder.
+//! The leader's role: one [`AbstractLevel`](rave_core::AbstractLevel) served to many connections.
+//!
+//! | to … | look at |
+//! | --- | --- |
+//! | serve a store | [`Host`], [`HostOptions`] |
+//! | refuse or observe writes | [`WriteHook`], [`GuardedLevel`] |
+//! | see the protocol's logic, without I/O | [`machine`] |
+//!
+//! A host knows nothing of guests' code, of elections and of locks.
+
+mod guard;
+mod host;
+pub mod machine;
+mod serve;
+
+pub use guard::{GuardedLevel, HostWrite, WriteHook};
+pub use host::{Host, HostOptions, HostStats};

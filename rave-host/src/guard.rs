@@ -1,0 +1,140 @@
+//! What stands between writers and the store: read-only mode, write hooks, and the watch for a failing store.
+
+use async_trait::async_trait;
+use rave_core::{
+    AbstractLevel, Batch, Bytes, ClearOptions, Code, Effect, Error, EventStream, IteratorOptions, LevelIterator,
+    Manifest, ReadOptions, Result, Snapshot, Status, WriteOptions,
+};
+use std::{fmt, sync::Arc};
+use tokio::sync::watch;
+
+/// A write about to be applied, or just applied.
+#[derive(Clone, Copy, Debug)]
+pub enum HostWrite<'a> {
+    /// A batch; a put or a delete is a batch of one.
+    Batch(&'a Batch),
+    /// A clear.
+    Clear(&'a ClearOptions),
+}
+
+/// Vetoes or observes every write of a store, whoever makes it.
+///
+/// Both methods run on the way of the write and must not block.
+pub trait WriteHook: Send + Sync + fmt::Debug + 'static {
+    /// Before the write: an error refuses it, and the writer gets that error.
+    fn before(&self, write: HostWrite<'_>) -> Result<()>;
+
+    /// After the write succeeded.
+    fn after(&self, write: HostWrite<'_>);
+}
+
+/// A store behind a read-only switch and a [`WriteHook`]. It also notices when the store stops being sound: after a
+/// write that failed with `LEVEL_IO_ERROR` or `LEVEL_CORRUPTION` and unknown effect, [`failure`](Self::failure) tells.
+#[derive(Clone, Debug)]
+pub struct GuardedLevel {
+    inner: Arc<dyn AbstractLevel>,
+    read_only: bool,
+    hook: Option<Arc<dyn WriteHook>>,
+    failed: watch::Sender<Option<Error>>,
+}
+
+impl GuardedLevel {
+    /// Guards `inner`.
+    pub fn new(inner: Arc<dyn AbstractLevel>, read_only: bool, hook: Option<Arc<dyn WriteHook>>) -> Self {
+        Self { inner, read_only, hook, failed: watch::Sender::new(None) }
+    }
+
+    /// Resolves when a write fails so that the store can no longer be trusted, with that failure.
+    pub async fn failure(&self) -> Error {
+        let mut failed = self.failed.subscribe();
+        match failed.wait_for(Option::is_some).await {
+            Ok(error) => error.clone().unwrap_or_else(Error::not_open),
+            // The sender lives in `self`.
+            Err(_) => std::future::pending().await,
+        }
+    }
+
+    fn before(&self, write: HostWrite<'_>) -> Result<()> {
+        if self.read_only {
+            return Err(Error::new(Code::ReadOnly, "the database is served for reading only"));
+        }
+        match &self.hook {
+            None => Ok(()),
+            // Whatever the hook says of the effect: nothing was sent to the store.
+            Some(hook) => hook.before(write).map_err(|error| error.with_effect(Effect::None)),
+        }
+    }
+
+    fn after(&self, write: HostWrite<'_>, result: &Result<()>) {
+        match result {
+            Ok(()) => {
+                if let Some(hook) = &self.hook {
+                    hook.after(write);
+                }
+            }
+            Err(error) if matches!(error.code(), Code::Io | Code::Corruption) => {
+                self.failed.send_if_modified(|failed| {
+                    let first = failed.is_none();
+                    failed.get_or_insert_with(|| error.clone());
+                    first
+                });
+            }
+            Err(_) => {}
+        }
+    }
+}
+
+#[async_trait]
+impl AbstractLevel for GuardedLevel {
+    fn manifest(&self) -> Manifest {
+        let manifest = self.inner.manifest();
+        Manifest { read_only: manifest.read_only || self.read_only, ..manifest }
+    }
+
+    fn status(&self) -> Status {
+        self.inner.status()
+    }
+
+    fn events(&self) -> EventStream {
+        self.inner.events()
+    }
+
+    async fn get_opts(&self, key: Bytes, options: ReadOptions) -> Result<Option<Bytes>> {
+        self.inner.get_opts(key, options).await
+    }
+
+    async fn get_many_opts(&self, keys: Vec<Bytes>, options: ReadOptions) -> Result<Vec<Option<Bytes>>> {
+        self.inner.get_many_opts(keys, options).await
+    }
+
+    async fn write_opts(&self, batch: Batch, options: WriteOptions) -> Result<()> {
+        if batch.is_empty() {
+            return self.inner.write_opts(batch, options).await;
+        }
+        self.before(HostWrite::Batch(&batch))?;
+        // Only a hook needs the batch afterwards.
+        let copy = self.hook.is_some().then(|| batch.clone()).unwrap_or_default();
+        let result = self.inner.write_opts(batch, options).await;
+        self.after(HostWrite::Batch(&copy), &result);
+        result
+    }
+
+    async fn clear_opts(&self, options: ClearOptions) -> Result<()> {
+        self.before(HostWrite::Clear(&options))?;
+        let result = self.inner.clear_opts(options.clone()).await;
+        self.after(HostWrite::Clear(&options), &result);
+        result
+    }
+
+    async fn iterator_opts(&self, options: IteratorOptions) -> Result<Box<dyn LevelIterator>> {
+        self.inner.iterator_opts(options).await
+    }
+
+    async fn snapshot(&self) -> Result<Snapshot> {
+        self.inner.snapshot().await
+    }
+
+    async fn close(&self) -> Result<()> {
+        self.inner.close().await
+    }
+}

@@ -1,0 +1,214 @@
+//! Many connections: accepting, counting, leaving in good order.
+
+use crate::{GuardedLevel, WriteHook, serve::serve};
+use rave_core::{AbstractLevel, Code, Error, Result};
+use rave_transport::{Listener, wire::Limits};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+use tokio::{
+    sync::{oneshot, watch},
+    task::{JoinHandle, JoinSet},
+};
+
+/// How to serve.
+#[derive(Clone, Debug)]
+pub struct HostOptions {
+    /// Refuse all writes with `LEVEL_READONLY`.
+    pub read_only: bool,
+    /// Judges every write.
+    pub hook: Option<Arc<dyn WriteHook>>,
+    /// What one connection may cost.
+    pub limits: Limits,
+    /// Connections served at once; more are turned away.
+    pub max_connections: usize,
+    /// How long leaving in good order may take before connections are cut.
+    pub grace: Duration,
+}
+
+impl Default for HostOptions {
+    fn default() -> Self {
+        Self {
+            read_only: false,
+            hook: None,
+            limits: Limits::default(),
+            max_connections: 4096,
+            grace: Duration::from_secs(2),
+        }
+    }
+}
+
+impl HostOptions {
+    /// Whether writes must reach the store one by one.
+    pub(crate) fn judges_writes(&self) -> bool {
+        self.hook.is_some()
+    }
+}
+
+/// How a host fares.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostStats {
+    /// Connections being served.
+    pub guests: u64,
+    /// Requests answered since the host started.
+    pub operations: u64,
+    /// Since the host started.
+    pub leading: Duration,
+}
+
+pub(crate) struct Shared {
+    pub(crate) options: HostOptions,
+    pub(crate) store: watch::Sender<Option<GuardedLevel>>,
+    pub(crate) leaving: watch::Sender<bool>,
+    pub(crate) guests: AtomicU64,
+    pub(crate) operations: AtomicU64,
+    pub(crate) since: Instant,
+}
+
+/// Serves one store to everybody who connects. Connections are accepted at once; requests wait until
+/// [`serve`](Self::serve) brings the store. Dropping the host cuts all connections and takes the listener down.
+pub struct Host {
+    shared: Arc<Shared>,
+    accepting: JoinHandle<()>,
+    stop: Option<oneshot::Sender<oneshot::Sender<Result<()>>>>,
+    failed: watch::Receiver<Option<Error>>,
+}
+
+impl std::fmt::Debug for Host {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Host").field("stats", &self.stats()).finish_non_exhaustive()
+    }
+}
+
+impl Host {
+    /// Starts to accept. Must be called inside a tokio runtime.
+    pub fn start(listener: Box<dyn Listener>, options: HostOptions) -> Self {
+        let shared = Arc::new(Shared {
+            options,
+            store: watch::Sender::new(None),
+            leaving: watch::Sender::new(false),
+            guests: AtomicU64::new(0),
+            operations: AtomicU64::new(0),
+            since: Instant::now(),
+        });
+        let (stop, stopped) = oneshot::channel();
+        let (failing, failed) = watch::channel(None);
+        let accepting = tokio::spawn(accept(listener, shared.clone(), stopped, failing));
+        Self { shared, accepting, stop: Some(stop), failed }
+    }
+
+    /// The store is open: begin to answer. Returns the store as the host sees it, with its options applied; whoever uses
+    /// the store beside the host's guests should use this.
+    pub fn serve(&self, store: Arc<dyn AbstractLevel>) -> GuardedLevel {
+        let guarded = GuardedLevel::new(store, self.shared.options.read_only, self.shared.options.hook.clone());
+        self.shared.store.send_replace(Some(guarded.clone()));
+        guarded
+    }
+
+    /// How the host fares.
+    pub fn stats(&self) -> HostStats {
+        HostStats {
+            guests: self.shared.guests.load(Ordering::Relaxed),
+            operations: self.shared.operations.load(Ordering::Relaxed),
+            leading: self.shared.since.elapsed(),
+        }
+    }
+
+    /// A handle on the figures that outlives the host.
+    pub fn stats_handle(&self) -> impl Fn() -> HostStats + Send + Sync + 'static {
+        let shared = self.shared.clone();
+        move || HostStats {
+            guests: shared.guests.load(Ordering::Relaxed),
+            operations: shared.operations.load(Ordering::Relaxed),
+            leading: shared.since.elapsed(),
+        }
+    }
+
+    /// Resolves when the listener is of no use any more: nobody new can reach the store.
+    pub async fn failure(&self) -> Error {
+        let mut failed = self.failed.clone();
+        match failed.wait_for(Option::is_some).await {
+            Ok(error) => error.clone().unwrap_or_else(Error::not_open),
+            Err(_) => Error::new(Code::Io, "the host stopped accepting"),
+        }
+    }
+
+    /// Leaves in good order: stops accepting, answers what was received, tells the guests, ends their connections and
+    /// takes the listener down. The store is left to the caller, who closes it next.
+    pub async fn shutdown(mut self) -> Result<()> {
+        let (done, finished) = oneshot::channel();
+        if let Some(stop) = self.stop.take() {
+            let _ = stop.send(done);
+        }
+        finished.await.unwrap_or(Ok(()))
+    }
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        if self.stop.is_some() {
+            self.accepting.abort();
+        }
+    }
+}
+
+async fn accept(
+    mut listener: Box<dyn Listener>,
+    shared: Arc<Shared>,
+    mut stopped: oneshot::Receiver<oneshot::Sender<Result<()>>>,
+    failing: watch::Sender<Option<Error>>,
+) {
+    // Dropping the set cuts the connections.
+    let mut connections = JoinSet::new();
+    let done = loop {
+        tokio::select! {
+            biased;
+            stop = &mut stopped => match stop {
+                Ok(done) => break done,
+                Err(_) => return,
+            },
+            Some(_) = connections.join_next() => {}
+            accepted = listener.accept(), if failing.borrow().is_none() => match accepted {
+                Ok(connection) if connections.len() < shared.options.max_connections => {
+                    let shared = shared.clone();
+                    connections.spawn(async move {
+                        shared.guests.fetch_add(1, Ordering::Relaxed);
+                        let counted = Counted(&shared.guests);
+                        let peer = connection.peer.clone();
+                        if let Err(reason) = serve(connection, &shared).await {
+                            tracing::warn!(?peer, reason, "a guest's connection ended");
+                        }
+                        drop(counted);
+                    });
+                }
+                Ok(connection) => tracing::warn!(peer = ?connection.peer, "too many connections: a guest is turned away"),
+                Err(error) => {
+                    tracing::error!(%error, "the listener failed");
+                    failing.send_replace(Some(error));
+                }
+            },
+        }
+    };
+    shared.leaving.send_replace(true);
+    let all_left = async { while connections.join_next().await.is_some() {} };
+    if tokio::time::timeout(shared.options.grace, all_left).await.is_err() {
+        tracing::warn!(guests = connections.len(), "some guests did not take their answers in time and are cut off");
+        connections.shutdown().await;
+    }
+    // No connection may hold the store beyond this point.
+    shared.store.send_replace(None);
+    let _ = done.send(listener.close().await);
+}
+
+/// Counts a guest out, also when its task is aborted.
+struct Counted<'a>(&'a AtomicU64);
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,549 @@
+//! The host's side of one connection as a state machine: requests and outcomes come in, work and frames come out. It
+//! performs no I/O and reads no clock.
+//!
+//! ```text
+//!  receive(Request) ──▶ queue ──▶ next_work() ──▶ (the driver asks the store) ──▶ complete(Outcome) ──▶ output
+//! ```
+//!
+//! To ensure correctness:
+//! - One piece of work is under way at a time, so operations of a connection take effect in the order in which they came.
+//! - Neighbours of one kind in the queue become one piece of work: gets one `get_many`, writes one atomic batch. This
+//!   keeps their order and costs one trip to the store.
+//! - An iterator has at most [`CREDIT`] data frames unacknowledged, each of about [`PAGE_BYTES`], so a guest that does not
+//!   read costs that much and no more.
+
+use bytes::{Bytes, BytesMut};
+use rave_core::{
+    Batch, ClearOptions, Code, Effect, Entry, Error, IteratorOptions, KeyRange, Manifest, Operation, Position, Result,
+};
+use rave_transport::wire::{
+    PROTOCOL_VERSION, Request, Response,
+    message::{
+        Callback, GetManyCallback, IteratorData, IteratorEnd, IteratorError, Leaving, MaybeValue, RangeOptions,
+        StatusReply, Welcome, capability,
+    },
+};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    ops::Bound,
+};
+
+/// Data frames of an iterator that may be unacknowledged.
+pub const CREDIT: u32 = 2;
+/// Bytes a data frame should have, about.
+pub const PAGE_BYTES: usize = 64 << 10;
+/// Iterators a connection may have open.
+pub const MAX_ITERATORS: usize = 4096;
+/// Gets that become one piece of work.
+const MERGED_GETS: usize = 64;
+/// Operations and bytes of writes that become one piece of work.
+const MERGED_OPERATIONS: usize = 1024;
+const MERGED_BYTES: usize = 1 << 20;
+/// Entries of an iterator's first page, when the size of entries is not known yet.
+const FIRST_PAGE: usize = 32;
+/// Entries of a page at most.
+const MAX_PAGE: usize = 4096;
+
+/// Something the driver has to do; it answers with the [`Outcome`] of the same name.
+#[derive(Debug)]
+pub enum Work {
+    /// Read one key.
+    Get(Bytes),
+    /// Read several keys.
+    GetMany(Vec<Bytes>),
+    /// Apply a batch.
+    Write {
+        /// The writes of one or several requests.
+        batch: Batch,
+        /// Acknowledge only what survives power loss.
+        sync: bool,
+    },
+    /// Delete a range.
+    Clear(ClearOptions),
+    /// Open an iterator, remember it under `id` in place of an older one, and fetch a page of at most `page` entries.
+    Open {
+        /// The guest's id for it.
+        id: u32,
+        /// What to visit.
+        options: Box<IteratorOptions>,
+        /// Where to go on.
+        position: Position,
+        /// Entries of the first page.
+        page: usize,
+    },
+    /// Fetch a page of an iterator, after seeking if a target is given.
+    Page {
+        /// The iterator.
+        id: u32,
+        /// Where to seek first.
+        seek: Option<Bytes>,
+        /// Entries at most.
+        page: usize,
+    },
+    /// Close iterators.
+    Close(Vec<u32>),
+    /// Tell how the leader fares.
+    Status,
+}
+
+/// What came of a [`Work`].
+#[derive(Debug)]
+pub enum Outcome {
+    /// Of `Get`.
+    Get(Result<Option<Bytes>>),
+    /// Of `GetMany`.
+    GetMany(Result<Vec<Option<Bytes>>>),
+    /// Of `Write` and `Clear`.
+    Done(Result<()>),
+    /// Of `Open` and `Page`; no entries mean the end.
+    Page(Result<Vec<Entry>>),
+    /// Of `Close`.
+    Closed,
+    /// Of `Status`; the id is filled in here.
+    Status(StatusReply),
+}
+
+/// What a machine needs to know of the host.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// This process, told to native guests.
+    pub pid: u32,
+    /// The store's manifest, told to native guests.
+    pub manifest: Manifest,
+    /// Whether writes of several requests may become one batch. Not where a hook judges each.
+    pub merge_writes: bool,
+    /// Bytes of the largest frame sent.
+    pub max_frame: usize,
+}
+
+/// Who waits for the work under way.
+#[derive(Debug)]
+enum Waiting {
+    Gets(Vec<u32>),
+    GetMany(u32),
+    Writes(Vec<u32>),
+    Page { id: u32, seq: u32 },
+    Status(u32),
+    Nobody,
+}
+
+#[derive(Debug)]
+struct Iter {
+    seq: u32,
+    keys: bool,
+    values: bool,
+    /// Data frames of this seq sent and not acknowledged.
+    unacknowledged: u32,
+    /// The end or an error was sent for this seq.
+    finished: bool,
+    /// Entries of the next page.
+    page: usize,
+    /// A seek that the store has not seen yet.
+    seek: Option<Bytes>,
+}
+
+/// The host's side of one connection.
+#[derive(Debug)]
+pub struct Machine {
+    config: Config,
+    queue: VecDeque<Request>,
+    iterators: BTreeMap<u32, Iter>,
+    /// The iterator served last, so that all get their turn.
+    last_turn: u32,
+    /// Whether the last work was a request, so that requests and pages alternate.
+    page_next: bool,
+    waiting: Option<Waiting>,
+    output: BytesMut,
+    served: u64,
+}
+
+impl Machine {
+    /// A connection that has just been made.
+    pub fn new(config: Config) -> Self {
+        Self {
+            config,
+            queue: VecDeque::new(),
+            iterators: BTreeMap::new(),
+            last_turn: 0,
+            page_next: false,
+            waiting: None,
+            output: BytesMut::new(),
+            served: 0,
+        }
+    }
+
+    /// The guest sent a message.
+    pub fn receive(&mut self, request: Request) {
+        match request {
+            // Acknowledgements only open the way for pages; they must not wait in the queue behind slow work.
+            Request::IteratorAck(ack) => {
+                if let Some(iter) = self.iterators.get_mut(&ack.id)
+                    && iter.seq == ack.seq
+                {
+                    iter.unacknowledged = iter.unacknowledged.saturating_sub(1);
+                }
+            }
+            Request::Unknown(_) => {}
+            request => self.queue.push_back(request),
+        }
+    }
+
+    /// The guest sent a message that cannot be understood, but tells which request it is.
+    pub fn refuse(&mut self, tag: u8, id: u32, reason: &str) -> bool {
+        let error = Error::new(Code::Remote, format!("the request was malformed: {reason}"));
+        match tag {
+            0..=3 | 5 => self.send(&callback_error(id, &error)),
+            4 | 9 => self.send(&iterator_error(id, 0, &error)),
+            6 => self.send(&get_many_error(id, &error)),
+            _ => return false,
+        }
+        true
+    }
+
+    /// The host leaves in good order: what was received is answered, and after that the guest is told.
+    pub fn leave(&mut self) {
+        self.send(&Response::Leaving(Leaving {}));
+    }
+
+    /// Frames to be sent; the driver takes them from the front.
+    pub fn output(&mut self) -> &mut BytesMut {
+        &mut self.output
+    }
+
+    /// Requests answered so far.
+    pub fn served(&self) -> u64 {
+        self.served
+    }
+
+    /// What to do next, if anything. The driver completes it before it asks again.
+    pub fn next_work(&mut self) -> Option<Work> {
+        debug_assert!(self.waiting.is_none(), "work is asked for while work is under way");
+        loop {
+            if self.page_next || self.queue.is_empty() {
+                self.page_next = false;
+                if let Some(work) = self.next_page() {
+                    return Some(work);
+                }
+            }
+            let request = self.queue.pop_front()?;
+            if let Some((waiting, work)) = self.begin(request) {
+                self.waiting = Some(waiting);
+                self.page_next = true;
+                return Some(work);
+            }
+        }
+    }
+
+    fn next_page(&mut self) -> Option<Work> {
+        let ready = |iter: &Iter| !iter.finished && iter.unacknowledged < CREDIT;
+        let after = (Bound::Excluded(self.last_turn), Bound::Unbounded);
+        let id = (self.iterators.range(after).chain(self.iterators.iter())).find(|(_, iter)| ready(iter))?.0;
+        let id = *id;
+        let iter = self.iterators.get_mut(&id)?;
+        self.last_turn = id;
+        self.waiting = Some(Waiting::Page { id, seq: iter.seq });
+        Some(Work::Page { id, seek: iter.seek.take(), page: iter.page })
+    }
+
+    fn begin(&mut self, request: Request) -> Option<(Waiting, Work)> {
+        Some(match request {
+            Request::Get(get) => {
+                let mut ids = vec![get.id];
+                let mut keys = vec![get.key.unwrap_or_default()];
+                while keys.len() < MERGED_GETS
+                    && let Some(Request::Get(_)) = self.queue.front()
+                    && let Some(Request::Get(get)) = self.queue.pop_front()
+                {
+                    ids.push(get.id);
+                    keys.push(get.key.unwrap_or_default());
+                }
+                let work = match keys.len() {
+                    1 => Work::Get(keys.pop().unwrap_or_default()),
+                    _ => Work::GetMany(keys),
+                };
+                (Waiting::Gets(ids), work)
+            }
+            Request::Put(_) | Request::Del(_) | Request::Batch(_) => {
+                let (id, mut batch, mut sync) = write_of(request)?;
+                let mut ids = vec![id];
+                let mut bytes = batch.byte_len();
+                while self.config.merge_writes
+                    && batch.len() < MERGED_OPERATIONS
+                    && bytes < MERGED_BYTES
+                    && let Some(Request::Put(_) | Request::Del(_) | Request::Batch(_)) = self.queue.front()
+                    && let Some((id, more, more_sync)) = self.queue.pop_front().and_then(write_of)
+                {
+                    ids.push(id);
+                    bytes += more.byte_len();
+                    batch.append(more);
+                    sync |= more_sync;
+                }
+                (Waiting::Writes(ids), Work::Write { batch, sync })
+            }
+            Request::Clear(clear) => {
+                let options = clear.options.unwrap_or_default();
+                let work = Work::Clear(ClearOptions {
+                    range: range_of(&options),
+                    reverse: options.reverse.unwrap_or(false),
+                    limit: limit_of(&options),
+                    snapshot: None,
+                    sync: clear.sync.unwrap_or(false),
+                });
+                (Waiting::Writes(vec![clear.id]), work)
+            }
+            Request::GetMany(get) => {
+                if get.keys.is_empty() {
+                    // Also the probe that follows a hello: answered without troubling the store.
+                    self.send(&Response::GetManyCallback(GetManyCallback { id: get.id, ..Default::default() }));
+                    self.served += 1;
+                    return None;
+                }
+                (Waiting::GetMany(get.id), Work::GetMany(get.keys))
+            }
+            Request::Iterator(open) => {
+                if !self.iterators.contains_key(&open.id) && self.iterators.len() >= MAX_ITERATORS {
+                    let error = Error::not_supported(format_args!("opening more than {MAX_ITERATORS} iterators"));
+                    self.send(&iterator_error(open.id, open.seq, &error));
+                    return None;
+                }
+                let range = open.options.unwrap_or_default();
+                let options = IteratorOptions {
+                    range: range_of(&range),
+                    reverse: range.reverse.unwrap_or(false),
+                    limit: limit_of(&range),
+                    keys: range.keys.unwrap_or(true),
+                    values: range.values.unwrap_or(true),
+                    snapshot: None,
+                };
+                let position = Position {
+                    delivered: open.consumed.unwrap_or(0),
+                    bookmark: open.bookmark,
+                    seek: open.seek,
+                };
+                let iter = Iter {
+                    seq: open.seq,
+                    keys: options.keys,
+                    values: options.values,
+                    unacknowledged: 0,
+                    finished: false,
+                    page: FIRST_PAGE,
+                    seek: None,
+                };
+                self.iterators.insert(open.id, iter);
+                let waiting = Waiting::Page { id: open.id, seq: open.seq };
+                (waiting, Work::Open { id: open.id, options: Box::new(options), position, page: FIRST_PAGE })
+            }
+            Request::IteratorSeek(seek) => {
+                if let Some(iter) = self.iterators.get_mut(&seek.id) {
+                    iter.seq = seek.seq;
+                    iter.unacknowledged = 0;
+                    iter.finished = false;
+                    iter.seek = Some(seek.target.unwrap_or_default());
+                }
+                return None;
+            }
+            Request::IteratorClose(close) => {
+                let mut ids = vec![close.id];
+                while let Some(Request::IteratorClose(close)) = self.queue.front() {
+                    ids.push(close.id);
+                    self.queue.pop_front();
+                }
+                ids.iter().for_each(|id| drop(self.iterators.remove(id)));
+                (Waiting::Nobody, Work::Close(ids))
+            }
+            Request::Hello(hello) => {
+                self.welcome(hello.version);
+                return None;
+            }
+            Request::Status(status) => (Waiting::Status(status.id), Work::Status),
+            Request::IteratorAck(_) | Request::Unknown(_) => return None,
+        })
+    }
+
+    fn welcome(&mut self, version: u32) {
+        let manifest = &self.config.manifest;
+        let bits = [
+            (manifest.implicit_snapshots, capability::IMPLICIT_SNAPSHOTS),
+            (manifest.permanence, capability::PERMANENCE),
+            (manifest.sync_writes, capability::SYNC_WRITES),
+            (manifest.atomic_clear, capability::ATOMIC_CLEAR),
+            (manifest.read_only, capability::READ_ONLY),
+        ];
+        let capabilities = bits.iter().filter(|(is, _)| *is).fold(0, |all, (_, bit)| all | bit);
+        let welcome = Welcome {
+            version: version.min(PROTOCOL_VERSION),
+            pid: Some(self.config.pid),
+            store: Some(manifest.store.to_string()),
+            capabilities: Some(capabilities),
+        };
+        self.send(&Response::Welcome(welcome));
+    }
+
+    /// The work under way is done.
+    pub fn complete(&mut self, outcome: Outcome) {
+        let Some(waiting) = self.waiting.take() else { return };
+        match (waiting, outcome) {
+            (Waiting::Gets(ids), Outcome::Get(result)) => self.got(&ids, result.map(|value| vec![value])),
+            (Waiting::Gets(ids), Outcome::GetMany(result)) => self.got(&ids, result),
+            (Waiting::GetMany(id), Outcome::GetMany(result)) => self.got_many(id, result),
+            (Waiting::Writes(ids), Outcome::Done(result)) => {
+                self.served += ids.len() as u64;
+                for id in ids {
+                    match &result {
+                        Ok(()) => self.send(&Response::Callback(Callback { id, ..Default::default() })),
+                        Err(error) => self.send(&callback_error(id, error)),
+                    }
+                }
+            }
+            (Waiting::Page { id, seq }, Outcome::Page(result)) => self.page(id, seq, result),
+            (Waiting::Status(id), Outcome::Status(status)) => {
+                self.send(&Response::Status(StatusReply { id, ..status }));
+            }
+            (Waiting::Nobody, Outcome::Closed) => {}
+            (waiting, outcome) => debug_assert!(false, "{outcome:?} does not answer {waiting:?}"),
+        }
+    }
+
+    fn got(&mut self, ids: &[u32], result: Result<Vec<Option<Bytes>>>) {
+        self.served += ids.len() as u64;
+        match result {
+            Ok(values) => {
+                for (&id, value) in ids.iter().zip(values) {
+                    match value {
+                        Some(value) if value.len() + FRAME_OVERHEAD > self.config.max_frame => {
+                            self.send(&callback_error(id, &too_large(value.len(), self.config.max_frame)));
+                        }
+                        Some(value) => {
+                            self.send(&Response::Callback(Callback { id, value: Some(value), ..Default::default() }));
+                        }
+                        None => {
+                            let error = Some(NOT_FOUND.to_owned());
+                            self.send(&Response::Callback(Callback { id, error, ..Default::default() }));
+                        }
+                    }
+                }
+            }
+            Err(error) => ids.iter().for_each(|&id| self.send(&callback_error(id, &error))),
+        }
+    }
+
+    fn got_many(&mut self, id: u32, result: Result<Vec<Option<Bytes>>>) {
+        self.served += 1;
+        match result {
+            Ok(values) => {
+                let size: usize = values.iter().map(|value| value.as_ref().map_or(0, Bytes::len) + 16).sum();
+                if size + FRAME_OVERHEAD > self.config.max_frame {
+                    return self.send(&get_many_error(id, &too_large(size, self.config.max_frame)));
+                }
+                let values = values.into_iter().map(|value| MaybeValue { value }).collect();
+                self.send(&Response::GetManyCallback(GetManyCallback { id, values, ..Default::default() }));
+            }
+            Err(error) => self.send(&get_many_error(id, &error)),
+        }
+    }
+
+    fn page(&mut self, id: u32, seq: u32, result: Result<Vec<Entry>>) {
+        // The guest may have moved or closed the iterator meanwhile; it drops what belongs to an older seq.
+        let Some(iter) = self.iterators.get_mut(&id).filter(|iter| iter.seq == seq) else { return };
+        match result {
+            Ok(entries) if entries.is_empty() => {
+                iter.finished = true;
+                self.send(&Response::IteratorEnd(IteratorEnd { id, seq }));
+            }
+            Ok(entries) => {
+                let bytes: usize = entries.iter().map(|entry| entry.key.len() + entry.value.len() + 8).sum();
+                iter.unacknowledged += 1;
+                iter.page = (PAGE_BYTES * entries.len() / bytes.max(1)).clamp(1, MAX_PAGE);
+                self.served += entries.len() as u64;
+                let (keys, values) = (iter.keys, iter.values);
+                let mut data = Vec::with_capacity(entries.len() * 2);
+                for entry in entries {
+                    if keys {
+                        data.push(entry.key);
+                    }
+                    if values {
+                        data.push(entry.value);
+                    }
+                }
+                self.send(&Response::IteratorData(IteratorData { id, seq, data }));
+            }
+            Err(error) => {
+                iter.finished = true;
+                self.send(&iterator_error(id, seq, &error));
+            }
+        }
+    }
+
+    fn send(&mut self, response: &Response) {
+        response.encode(&mut self.output);
+    }
+}
+
+/// What legacy peers say for a missing key.
+const NOT_FOUND: &str = "LEVEL_NOT_FOUND";
+/// Bytes a frame needs beside its payload, at most.
+const FRAME_OVERHEAD: usize = 64;
+
+fn too_large(size: usize, limit: usize) -> Error {
+    let message = format!("the answer of {size} bytes does not fit a frame of {limit} bytes; ask for less at once");
+    Error::new(Code::NotSupported, message)
+}
+
+fn callback_error(id: u32, error: &Error) -> Response {
+    Response::Callback(Callback {
+        id,
+        error: Some(error.code().as_str().to_owned()),
+        value: None,
+        message: Some(error.full_message()),
+        effect: (error.effect() == Effect::Unknown).then_some(1),
+    })
+}
+
+fn iterator_error(id: u32, seq: u32, error: &Error) -> Response {
+    let code = Some(error.code().as_str().to_owned());
+    Response::IteratorError(IteratorError { id, seq, error: code, message: Some(error.full_message()) })
+}
+
+fn get_many_error(id: u32, error: &Error) -> Response {
+    let code = Some(error.code().as_str().to_owned());
+    Response::GetManyCallback(GetManyCallback { id, error: code, message: Some(error.full_message()), values: vec![] })
+}
+
+fn write_of(request: Request) -> Option<(u32, Batch, bool)> {
+    let put = |key: Option<Bytes>, value: Option<Bytes>| Operation::Put {
+        key: key.unwrap_or_default(),
+        value: value.unwrap_or_default(),
+    };
+    let del = |key: Option<Bytes>| Operation::Del { key: key.unwrap_or_default() };
+    Some(match request {
+        Request::Put(p) => (p.id, [put(p.key, p.value)].into_iter().collect(), p.sync.unwrap_or(false)),
+        Request::Del(d) => (d.id, [del(d.key)].into_iter().collect(), d.sync.unwrap_or(false)),
+        Request::Batch(b) => {
+            let operations = b.ops.into_iter().map(|op| match op.kind.as_str() {
+                "del" => del(op.key),
+                _ => put(op.key, op.value),
+            });
+            (b.id, operations.collect(), b.sync.unwrap_or(false))
+        }
+        _ => return None,
+    })
+}
+
+fn range_of(options: &RangeOptions) -> KeyRange {
+    let lower = match (&options.gte, &options.gt) {
+        (Some(gte), _) => Bound::Included(gte.clone()),
+        (None, Some(gt)) => Bound::Excluded(gt.clone()),
+        (None, None) => Bound::Unbounded,
+    };
+    let upper = match (&options.lte, &options.lt) {
+        (Some(lte), _) => Bound::Included(lte.clone()),
+        (None, Some(lt)) => Bound::Excluded(lt.clone()),
+        (None, None) => Bound::Unbounded,
+    };
+    KeyRange::new(lower, upper)
+}
+
+fn limit_of(options: &RangeOptions) -> Option<u64> {
+    // An absent limit is no limit: only JavaScript takes it for zero, and only by accident.
+    options.long_limit.or_else(|| options.limit.and_then(|limit| u64::try_from(limit).ok()))
+}

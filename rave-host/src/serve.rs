@@ -1,0 +1,165 @@
+//! One connection: bytes to the machine, its work to the store, its frames back.
+
+use crate::{
+    GuardedLevel,
+    host::Shared,
+    machine::{Config, Machine, Outcome, Work},
+};
+use bytes::BytesMut;
+use rave_core::{AbstractLevel, Error, LevelIterator, ReadOptions, Result, WriteOptions, resume_iterator};
+use rave_transport::{
+    Connection,
+    wire::{FrameDecoder, FrameError, Request, message::StatusReply},
+};
+use std::{collections::HashMap, sync::atomic::Ordering};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+/// Bytes read at once.
+const READ_CHUNK: usize = 64 << 10;
+/// Bytes of answers that are sent before further work begins.
+const WRITE_CHUNK: usize = 256 << 10;
+
+/// Serves until the guest leaves, breaks the protocol, or the host leaves. The reason is for the log.
+///
+/// Requests are executed one after the other and answers are written before more is read, so a guest that does not read
+/// its answers stops only its own requests.
+pub(crate) async fn serve(connection: Connection, shared: &Shared) -> Result<(), String> {
+    let Connection { mut reader, mut writer, peer } = connection;
+    let mut leaving = shared.leaving.subscribe();
+    let store = tokio::select! {
+        store = ready(shared) => store?,
+        _ = leaving.wait_for(|leaving| *leaving) => return Ok(()),
+    };
+    let mut session = Session {
+        machine: Machine::new(Config {
+            pid: std::process::id(),
+            manifest: store.manifest(),
+            merge_writes: !shared.options.judges_writes(),
+            max_frame: shared.options.limits.max_frame,
+        }),
+        iterators: HashMap::new(),
+        store,
+    };
+    let mut decoder = FrameDecoder::new(shared.options.limits);
+    let mut input = BytesMut::new();
+    tracing::debug!(?peer, "serving a guest");
+    loop {
+        // Everything that is there, then its answers, then more.
+        let broken = receive(&mut session.machine, &mut decoder, &mut input);
+        let before = session.machine.served();
+        while let Some(work) = session.machine.next_work() {
+            let outcome = session.execute(work, shared).await;
+            session.machine.complete(outcome);
+            if session.machine.output().len() >= WRITE_CHUNK {
+                writer.write_all_buf(session.machine.output()).await.map_err(|error| error.to_string())?;
+            }
+        }
+        shared.operations.fetch_add(session.machine.served() - before, Ordering::Relaxed);
+        let left = *leaving.borrow_and_update();
+        if left {
+            session.machine.leave();
+        }
+        writer.write_all_buf(session.machine.output()).await.map_err(|error| error.to_string())?;
+        broken?;
+        if left {
+            // Half-closing lets the guest read the answers before it sees the end.
+            let _ = writer.shutdown().await;
+            return Ok(());
+        }
+        input.reserve(READ_CHUNK);
+        tokio::select! {
+            biased;
+            read = reader.read_buf(&mut input) => match read {
+                Ok(0) => return Ok(()),
+                Ok(_) => {}
+                Err(error) => return Err(error.to_string()),
+            },
+            _ = leaving.changed() => {}
+        }
+    }
+}
+
+async fn ready(shared: &Shared) -> Result<GuardedLevel, String> {
+    let mut store = shared.store.subscribe();
+    match store.wait_for(Option::is_some).await {
+        Ok(store) => store.clone().ok_or_else(|| "the store vanished".to_owned()),
+        Err(_) => Err("the host ended before the store was open".to_owned()),
+    }
+}
+
+/// Hands every whole frame of `input` to the machine. An error ends the connection once what came before it is answered.
+fn receive(machine: &mut Machine, decoder: &mut FrameDecoder, input: &mut BytesMut) -> Result<(), String> {
+    loop {
+        let request = match decoder.decode(input) {
+            Ok(Some(frame)) => Request::decode(frame),
+            Ok(None) => return Ok(()),
+            Err(error) => Err(error),
+        };
+        match request {
+            Ok(request) => machine.receive(request),
+            Err(FrameError::Malformed { tag, id: Some(id), reason }) if machine.refuse(tag, id, &reason) => {}
+            Err(error) => return Err(error.to_string()),
+        }
+    }
+}
+
+struct Session {
+    machine: Machine,
+    iterators: HashMap<u32, Box<dyn LevelIterator>>,
+    store: GuardedLevel,
+}
+
+impl Session {
+    async fn execute(&mut self, work: Work, shared: &Shared) -> Outcome {
+        match work {
+            Work::Get(key) => Outcome::Get(self.store.get_opts(key, ReadOptions::default()).await),
+            Work::GetMany(keys) => Outcome::GetMany(self.store.get_many_opts(keys, ReadOptions::default()).await),
+            Work::Write { batch, sync } => Outcome::Done(self.store.write_opts(batch, WriteOptions { sync }).await),
+            Work::Clear(options) => Outcome::Done(self.store.clear_opts(options).await),
+            Work::Open { id, options, position, page } => {
+                if let Some(mut old) = self.iterators.remove(&id) {
+                    let _ = old.close().await;
+                }
+                Outcome::Page(match resume_iterator(&self.store, *options, position).await {
+                    Ok(mut iterator) => {
+                        let entries = iterator.next_many(page).await;
+                        self.iterators.insert(id, iterator);
+                        entries
+                    }
+                    Err(error) => Err(error),
+                })
+            }
+            Work::Page { id, seek, page } => Outcome::Page(match self.iterators.get_mut(&id) {
+                Some(iterator) => next_page(iterator.as_mut(), seek, page).await,
+                None => Err(Error::new(rave_core::Code::IteratorNotOpen, "the iterator is not open on the leader")),
+            }),
+            Work::Close(ids) => {
+                for id in ids {
+                    if let Some(mut iterator) = self.iterators.remove(&id) {
+                        let _ = iterator.close().await;
+                    }
+                }
+                Outcome::Closed
+            }
+            Work::Status => Outcome::Status(StatusReply {
+                id: 0,
+                pid: Some(std::process::id()),
+                guests: Some(shared.guests.load(Ordering::Relaxed)),
+                operations: Some(shared.operations.load(Ordering::Relaxed)),
+                leading_ms: Some(u64::try_from(shared.since.elapsed().as_millis()).unwrap_or(u64::MAX)),
+                store: Some(self.store.manifest().store.to_string()),
+            }),
+        }
+    }
+}
+
+async fn next_page(
+    iterator: &mut dyn LevelIterator,
+    seek: Option<bytes::Bytes>,
+    page: usize,
+) -> Result<Vec<rave_core::Entry>> {
+    if let Some(target) = seek {
+        iterator.seek(target).await?;
+    }
+    iterator.next_many(page).await
+}
