@@ -43,7 +43,7 @@ pub use iterator::{Entry, LevelIterator, Progress};
 pub use level::{AbstractLevel, Status};
 pub use lock::{FileLock, FileLockAttempt};
 pub use manifest::Manifest;
-pub use memory::{MemoryLevel, MemoryOpener};
+pub use memory::{HeldOpening, MemoryLevel, MemoryOpener};
 pub use open::{LockAttempt, LockedStore, Opener};
 pub use options::{ClearOptions, IteratorOptions, ReadOptions, WriteOptions};
 pub use range::KeyRange;
