@@ -99,7 +99,7 @@ bodies! {
     StatusRequest [1] id;
     Callback [1] id;
     IteratorData [1, 2] id;
-    IteratorError [1, 2] id;
+    IteratorError [1, 2, 3] id;
     IteratorEnd [1, 2] id;
     GetManyCallback [1] id;
     Welcome [1] anonymous;
