@@ -145,6 +145,7 @@ impl Batch {
     }
 
     /// The batch as the root database has to write it, when it was given to the view whose keys carry `prefix` there.
+    /// For the root its operations are operations like any other, so that it may itself be a view of something.
     pub(crate) fn into_absolute(self, prefix: &[u8]) -> Result<Self> {
         let operations = self
             .operations
@@ -152,7 +153,7 @@ impl Batch {
             .map(|Scoped { operation, absolute }| {
                 if !absolute {
                     let operation = operation.map_key(|key| Bytes::from([prefix, &key].concat()));
-                    return Ok(Scoped { operation, absolute: true });
+                    return Ok(Scoped { operation, absolute: false });
                 }
                 if !operation.key().starts_with(prefix) {
                     return Err(Error::new(
@@ -160,7 +161,7 @@ impl Batch {
                         "a batch operation names a sublevel that is not below the one it is written through",
                     ));
                 }
-                Ok(Scoped { operation, absolute: true })
+                Ok(Scoped { operation, absolute: false })
             })
             .collect::<Result<_>>()?;
         Ok(Self { operations })

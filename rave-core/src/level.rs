@@ -6,7 +6,7 @@ use crate::{
 };
 use async_trait::async_trait;
 use bytes::Bytes;
-use std::{fmt, sync::Arc};
+use std::{any::Any, fmt, sync::Arc};
 
 /// Where a database is in its life. A handle is made open, so there is no state before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,7 +32,7 @@ pub enum Status {
 /// **After close** every operation gives `LEVEL_DATABASE_NOT_OPEN`, except `close` (succeeds), `status`, `manifest` and
 /// `events`.
 #[async_trait]
-pub trait AbstractLevel: Send + Sync + fmt::Debug + 'static {
+pub trait AbstractLevel: Any + Send + Sync + fmt::Debug {
     /// What this database offers. May change when a shared database gets another leader.
     fn manifest(&self) -> Manifest;
 

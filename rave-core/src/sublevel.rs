@@ -7,6 +7,7 @@ use crate::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use std::{
+    any::Any,
     fmt,
     sync::{
         Arc,
@@ -82,11 +83,24 @@ fn extend_prefix(prefix: &mut Vec<u8>, names: &[&str], separator: u8) -> Result<
     Ok(())
 }
 
+/// The sublevel that `level` is, if it is one, possibly behind one or more `Arc`s.
+fn as_sublevel(level: &dyn AbstractLevel) -> Option<&Sublevel> {
+    let any: &dyn Any = level;
+    match any.downcast_ref::<Arc<dyn AbstractLevel>>() {
+        Some(inner) => as_sublevel(&**inner),
+        None => any.downcast_ref::<Sublevel>().or_else(|| any.downcast_ref::<Arc<Sublevel>>().map(|inner| &**inner)),
+    }
+}
+
 impl Sublevel {
     /// The sublevel of `root` under the path `names`.
     ///
     /// Errors: `LEVEL_INVALID_PREFIX` if a name is empty or has bytes at or below the separator's successor or above 126.
     pub fn new(root: Arc<dyn AbstractLevel>, names: &[&str], options: SublevelOptions) -> Result<Self> {
+        // A sublevel behind the trait is asked itself, so that batches and `close` know that one is below the other.
+        if let Some(parent) = as_sublevel(&*root) {
+            return parent.sublevel_with(names, options);
+        }
         let mut prefix = Vec::new();
         extend_prefix(&mut prefix, names, options.separator)?;
         Ok(Self {
