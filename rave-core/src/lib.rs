@@ -50,6 +50,6 @@ pub use range::KeyRange;
 pub use resume::{Position, resume_iterator};
 pub use snapshot::{Snapshot, SnapshotHandle};
 pub use sublevel::{Sublevel, SublevelOptions};
-pub use typed::TypedLevel;
+pub use typed::{TypedBatch, TypedIterator, TypedLevel, TypedRange};
 
 pub use bytes::Bytes;
