@@ -1,5 +1,6 @@
 //! The chores of the project: `cargo xtask ci` runs what CI runs, `cargo xtask bench` measures against peers.
 
+mod bench;
 mod ci;
 mod command;
 mod examples;
@@ -22,10 +23,13 @@ struct Cli {
 enum Chore {
     /// Run the gate's steps, all or some of them; prints what each one took.
     Ci(ci::Options),
+    /// Measure leaders, guests and failovers beside JavaScript and a bare socket echo.
+    Bench(bench::Options),
 }
 
 fn main() -> Result<ExitCode> {
     match Cli::parse().chore {
         Chore::Ci(options) => ci::run(&options),
+        Chore::Bench(options) => bench::run(&options),
     }
 }

@@ -1,0 +1,75 @@
+//! `cargo xtask bench`: what one operation and one failover cost in whole processes, beside JavaScript `rave-level` and a
+//! bare socket echo in the same run.
+//!
+//! Every process is a worker with one role. The peers take turns within each round, so that what else the machine does
+//! hits all of them; the figures are medians over the rounds. Compare ratios, not runs.
+
+mod failover;
+mod peer;
+mod report;
+mod throughput;
+mod worker;
+
+use anyhow::Result;
+use clap::Args;
+use peer::Peer;
+use report::Report;
+use std::{path::PathBuf, process::ExitCode};
+
+#[derive(Args)]
+pub struct Options {
+    /// A short run: does it work, and roughly how fast.
+    #[arg(long)]
+    quick: bool,
+    /// Write the figures as JSON to this file, too.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Without JavaScript, if there is no npm.
+    #[arg(long)]
+    without_js: bool,
+    /// Only the failovers, or only the throughput.
+    #[arg(long, value_name = "PART")]
+    only: Option<Part>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Part {
+    Throughput,
+    Failover,
+}
+
+/// How much is measured.
+pub struct Extent {
+    /// Entries in the database.
+    entries: u32,
+    /// Rounds of each workload.
+    rounds: usize,
+    /// Milliseconds of each round.
+    millis: u64,
+    /// Leaders killed for each failover figure.
+    kills: usize,
+}
+
+const FULL: Extent = Extent { entries: 50_000, rounds: 7, millis: 400, kills: 15 };
+const QUICK: Extent = Extent { entries: 10_000, rounds: 3, millis: 100, kills: 5 };
+
+pub fn run(options: &Options) -> Result<ExitCode> {
+    let extent = if options.quick { &QUICK } else { &FULL };
+    let mut peers = vec![Peer::rust()?];
+    if !options.without_js {
+        peers.push(Peer::javascript()?);
+    }
+    let wanted = |part| options.only.is_none_or(|only| only == part);
+    let mut report = Report::new(options.quick);
+    if wanted(Part::Throughput) {
+        throughput::measure(&peers, extent, &mut report)?;
+    }
+    if wanted(Part::Failover) {
+        failover::measure(&peers, extent, &mut report)?;
+    }
+    println!("{report}");
+    if let Some(path) = &options.json {
+        std::fs::write(path, serde_json::to_string_pretty(&report)? + "\n")?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
