@@ -1,0 +1,252 @@
+//! Unix domain sockets.
+
+pub(super) use super::place::Place;
+
+use crate::{Connect, Connection, Listener, PeerIdentity};
+use async_trait::async_trait;
+use interprocess::{
+    local_socket::{GenericFilePath, ListenerOptions, ToFsName as _},
+    os::unix::{local_socket::ListenerOptionsExt as _, uds_local_socket::tokio::Listener as Socket},
+};
+use nix::{errno::Errno, unistd::geteuid};
+use rave_core::{Code, Error, Result};
+use std::{
+    fs, io,
+    os::{
+        fd::OwnedFd,
+        unix::{
+            fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _},
+            net::UnixStream as StdStream,
+        },
+    },
+    path::{Path, PathBuf},
+    time::Duration,
+};
+use tokio::{
+    net::UnixStream,
+    time::{Instant, sleep},
+};
+
+/// Guests that may wait to be accepted. The system may allow fewer.
+const BACKLOG: i32 = 4096;
+/// How long a guest waits for room among them.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// How long the host waits where the system has no descriptors or memory for one more guest.
+const PAUSE: Duration = Duration::from_millis(10);
+
+pub(super) async fn connect(place: &Place) -> Result<Connect> {
+    let Some(path) = place.to_connect()? else { return Ok(Connect::NobodyHome) };
+    if !look(&path)? {
+        return Ok(Connect::NobodyHome);
+    }
+    let start = Instant::now();
+    let mut wait = Duration::from_millis(1);
+    let stream = loop {
+        match dial(&path).await {
+            Ok(stream) => break stream,
+            Err(error) => match error.raw_os_error().map(Errno::from_raw) {
+                Some(Errno::ENOENT | Errno::ECONNREFUSED) => return Ok(Connect::NobodyHome),
+                // Too many guests wait to be accepted. The socket is not connected then, whatever poll says.
+                Some(Errno::EAGAIN) if start.elapsed() < PATIENCE => {
+                    sleep(wait).await;
+                    wait = (wait * 2).min(Duration::from_millis(50));
+                }
+                Some(Errno::EAGAIN) => {
+                    let text = format!(
+                        "the leader at \"{}\" has accepted nobody for {} seconds",
+                        path.display(),
+                        PATIENCE.as_secs()
+                    );
+                    return Err(Error::new(Code::Io, text).with_source(error));
+                }
+                _ => return Err(Error::io(format!("connecting to \"{}\"", path.display()), error)),
+            },
+        }
+    };
+    match stream.peer_cred() {
+        Ok(peer) if peer.uid() == geteuid().as_raw() => Ok(Connect::Connected(connection(stream, peer.pid()))),
+        Ok(peer) => Err(foreign(&path, peer.uid())),
+        Err(error) => Err(Error::io(format!("asking who listens at \"{}\"", path.display()), error)),
+    }
+}
+
+/// Connects without waiting. `interprocess` and `tokio` do not tell "no room" from "connected".
+async fn dial(path: &Path) -> io::Result<UnixStream> {
+    let socket = socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::STREAM, None)?;
+    socket.set_nonblocking(true)?;
+    let pending = match socket.connect(&socket2::SockAddr::unix(path)?) {
+        Ok(()) => false,
+        Err(error) if error.raw_os_error() == Some(Errno::EINPROGRESS as i32) => true,
+        Err(error) => return Err(error),
+    };
+    let stream = UnixStream::from_std(StdStream::from(OwnedFd::from(socket)))?;
+    if pending {
+        stream.writable().await?;
+        if let Some(error) = stream.take_error()? {
+            return Err(error);
+        }
+    }
+    Ok(stream)
+}
+
+fn connection(stream: UnixStream, pid: Option<i32>) -> Connection {
+    // A peer in another process namespace has the number 0 here.
+    let pid = pid.and_then(|pid| u32::try_from(pid).ok()).filter(|pid| *pid != 0);
+    let (reader, writer) = stream.into_split();
+    Connection { reader: Box::new(reader), writer: Box::new(writer), peer: PeerIdentity { pid } }
+}
+
+/// Whether there is a socket of this user at the path; an error if there is something else.
+fn look(path: &Path) -> Result<bool> {
+    let metadata = match fs::symlink_metadata(path) {
+        Ok(metadata) => metadata,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        Err(error) => return Err(Error::io(format!("looking at the socket \"{}\"", path.display()), error)),
+    };
+    let file_type = metadata.file_type();
+    if !file_type.is_socket() {
+        let what = match () {
+            () if file_type.is_symlink() => "a symbolic link",
+            () if file_type.is_dir() => "a directory",
+            () if file_type.is_file() => "a file",
+            () => "something else",
+        };
+        let text = format!("there is {what} at \"{}\", where the socket should be; move it away", path.display());
+        return Err(Error::new(Code::Io, text));
+    }
+    if metadata.uid() != geteuid().as_raw() {
+        return Err(foreign(path, metadata.uid()));
+    }
+    Ok(true)
+}
+
+fn foreign(path: &Path, owner: u32) -> Error {
+    let text = format!(
+        "the socket \"{}\" belongs to user {owner}, not to user {}; all processes of a database must run as one user",
+        path.display(),
+        geteuid()
+    );
+    Error::new(Code::Io, text)
+}
+
+pub(super) fn listen(place: &Place) -> Result<UnixListener> {
+    let path = place.to_listen()?;
+    if look(&path)? {
+        // The caller holds the store's lock, so whoever made it is dead or leaves.
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(Error::io(format!("removing the old socket \"{}\"", path.display()), error));
+            }
+            _ => {}
+        }
+    }
+    let socket = bind(&path).map_err(|error| Error::io(format!("listening at \"{}\"", path.display()), error))?;
+    let metadata = fs::symlink_metadata(&path)
+        .map_err(|error| Error::io(format!("looking at the new socket \"{}\"", path.display()), error))?;
+    Ok(UnixListener { socket, made: Some(Made { path, device: metadata.dev(), inode: metadata.ino() }) })
+}
+
+fn bind(path: &Path) -> io::Result<Socket> {
+    let options = || -> io::Result<_> {
+        let name = path.to_fs_name::<GenericFilePath>()?;
+        // Reclaiming would remove the path when this is dropped, even if a later leader had bound it meanwhile.
+        Ok(ListenerOptions::new().name(name).reclaim_name(false))
+    };
+    let socket = match options()?.mode(0o600).create_tokio_as::<Socket>() {
+        Err(error) if error.kind() == io::ErrorKind::Unsupported => {
+            // Not every Unix can set the mode beforehand. In between, the credentials keep others out.
+            let socket = options()?.create_tokio_as::<Socket>()?;
+            fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
+            socket
+        }
+        other => other?,
+    };
+    socket2::SockRef::from(socket.inner()).listen(BACKLOG)?;
+    Ok(socket)
+}
+
+#[derive(Debug)]
+pub(super) struct UnixListener {
+    socket: Socket,
+    made: Option<Made>,
+}
+
+/// The socket file a listener made.
+#[derive(Debug)]
+struct Made {
+    path: PathBuf,
+    device: u64,
+    inode: u64,
+}
+
+impl Made {
+    /// Removes it, unless something else is there by now. The number stays taken while the listener's descriptor is
+    /// open, so a later leader's socket cannot have it.
+    fn remove(&self) -> io::Result<()> {
+        match fs::symlink_metadata(&self.path) {
+            Ok(metadata) if metadata.dev() == self.device && metadata.ino() == self.inode => {}
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => return Ok(()),
+        }
+        match fs::remove_file(&self.path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Drop for UnixListener {
+    fn drop(&mut self) {
+        if let Some(made) = self.made.take()
+            && let Err(error) = made.remove()
+        {
+            tracing::warn!(%error, path = %made.path.display(), "the socket could not be removed");
+        }
+    }
+}
+
+#[async_trait]
+impl Listener for UnixListener {
+    async fn accept(&mut self) -> Result<Connection> {
+        loop {
+            // Nothing is awaited between accepting and returning, so cancelling loses no connection.
+            match self.socket.inner().accept().await {
+                Ok((stream, _)) => match stream.peer_cred() {
+                    Ok(peer) if peer.uid() == geteuid().as_raw() => return Ok(connection(stream, peer.pid())),
+                    Ok(peer) => tracing::warn!(uid = peer.uid(), "turned away a process of another user"),
+                    Err(error) => tracing::debug!(%error, "a guest left before it was accepted"),
+                },
+                Err(error) if is_passing(&error) => {
+                    tracing::warn!(%error, "cannot accept a guest at the moment");
+                    sleep(PAUSE).await;
+                }
+                Err(error) => return Err(Error::io("accepting a guest", error)),
+            }
+        }
+    }
+
+    async fn close(mut self: Box<Self>) -> Result<()> {
+        match self.made.take() {
+            Some(made) => made
+                .remove()
+                .map_err(|error| Error::io(format!("removing the socket \"{}\"", made.path.display()), error)),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Whether accepting can succeed later.
+fn is_passing(error: &io::Error) -> bool {
+    matches!(
+        error.raw_os_error().map(Errno::from_raw),
+        Some(
+            Errno::ECONNABORTED
+                | Errno::EINTR
+                | Errno::EMFILE
+                | Errno::ENFILE
+                | Errno::ENOBUFS
+                | Errno::ENOMEM
+                | Errno::EPROTO
+        )
+    )
+}
