@@ -10,7 +10,7 @@ use crate::{
 use anyhow::{Result, bail};
 use clap::Args;
 use std::{
-    process::ExitCode,
+    process::{Command, ExitCode},
     time::{Duration, Instant},
 };
 
@@ -47,6 +47,7 @@ const STEPS: &[Step] = &[
     Step { name: "test", what: "`cargo test --workspace`", run: test },
     Step { name: "examples", what: "each example runs to its end", run: examples::check },
     Step { name: "demo", what: "`cargo run --release -- demo`", run: demo },
+    Step { name: "bench", what: "`cargo xtask bench --quick`: it runs; its figures are for reading", run: bench },
 ];
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -115,4 +116,8 @@ fn test() -> Result<()> {
 
 fn demo() -> Result<()> {
     execute(&mut cargo(&["run", "--release", "--", "demo"]), 15 * MINUTE)
+}
+
+fn bench() -> Result<()> {
+    execute(Command::new(std::env::current_exe()?).args(["bench", "--quick"]), 20 * MINUTE)
 }
