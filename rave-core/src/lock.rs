@@ -144,17 +144,23 @@ fn held_open(error: &io::Error) -> bool {
     cfg!(windows) && error.raw_os_error() == Some(32)
 }
 
-/// Takes both locks, or neither once the file is closed.
+/// Takes both locks, or neither.
 fn try_lock(file: &File) -> io::Result<bool> {
     #[cfg(any(target_os = "linux", target_os = "android"))]
     if !linux::try_record_lock(file)? {
         return Ok(false);
     }
-    match file.try_lock() {
+    let locked = match file.try_lock() {
         Ok(()) => Ok(true),
         Err(TryLockError::WouldBlock) => Ok(false),
         Err(TryLockError::Error(error)) => Err(error),
+    };
+    // Closing the file is not enough: another thread may just be starting a process, which has the file for a moment.
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    if !matches!(locked, Ok(true)) {
+        linux::unlock_record(file);
     }
+    locked
 }
 
 fn unlock(file: &File) {
@@ -264,5 +270,36 @@ mod linux {
             assert_eq!(holder_in(locks, "08:01:77"), Some(7));
             assert_eq!(holder_in(locks, "08:01:7"), None);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn acquire(path: &Path) -> FileLock {
+        match FileLock::try_acquire(path).unwrap() {
+            FileLockAttempt::Acquired(lock) => lock,
+            held => panic!("{held:?}"),
+        }
+    }
+
+    #[test]
+    fn a_forked_child_neither_keeps_nor_releases_the_lock() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("LOCK");
+        // A child has the same open file, and its own idea of who it is.
+        let parent = acquire(&path);
+        let child = FileLock { file: parent.file.try_clone().unwrap(), path: path.clone(), pid: parent.pid };
+        let mut stranger = FileLock { file: parent.file.try_clone().unwrap(), path: path.clone(), pid: parent.pid };
+        stranger.pid = parent.pid.wrapping_add(1);
+        let error = stranger.check_owner().unwrap_err();
+        assert_eq!(error.code(), Code::DatabaseNotOpen);
+        assert!(error.message().contains(path.to_str().unwrap()), "{error}");
+        drop(stranger);
+        assert!(matches!(FileLock::try_acquire(&path).unwrap(), FileLockAttempt::Held { .. }));
+        drop(parent);
+        acquire(&path);
+        drop(child);
     }
 }

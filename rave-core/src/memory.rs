@@ -398,3 +398,57 @@ impl LevelIterator for MemoryIterator {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{AbstractLevelExt, KeyRange};
+
+    fn versions(db: &MemoryLevel) -> usize {
+        db.0.core.data.read().unwrap().versions.count()
+    }
+
+    #[tokio::test]
+    async fn old_versions_stay_only_while_somebody_can_see_them() {
+        let db = MemoryLevel::new();
+        db.put("a", "0").await.unwrap();
+        let snapshot = db.snapshot().await.unwrap();
+        let on_snapshot = IteratorOptions { snapshot: Some(snapshot.clone()), ..IteratorOptions::default() };
+        let mut closed = db.iterator_opts(on_snapshot).await.unwrap();
+        let dropped = db.iterator(KeyRange::all()).await.unwrap();
+        for value in 1..100_u8 {
+            db.put("a", [value]).await.unwrap();
+        }
+        assert_eq!(versions(&db), 2);
+        db.del("a").await.unwrap();
+        assert_eq!(versions(&db), 2);
+        drop(dropped);
+        snapshot.close();
+        assert_eq!(versions(&db), 2, "an iterator keeps its view when its snapshot is closed");
+        assert_eq!(closed.next().await.unwrap().unwrap().value, "0");
+        closed.close().await.unwrap();
+        assert_eq!(versions(&db), 0);
+    }
+
+    #[tokio::test]
+    async fn closing_ends_what_old_iterators_hold_and_they_cannot_hurt_the_next_handle() {
+        let data = Arc::<RwLock<Data>>::default();
+        let first = MemoryLevel::with(data.clone(), None);
+        first.put("a", "0").await.unwrap();
+        let old = first.iterator(KeyRange::all()).await.unwrap();
+        first.put("a", "1").await.unwrap();
+        assert_eq!(versions(&first), 2);
+        first.close().await.unwrap();
+        assert_eq!(versions(&first), 1);
+
+        // The view of the new handle has the same number as one that the old handle had.
+        let second = MemoryLevel::with(data, None);
+        let stale = first.0.core.data.read().unwrap().versions.now();
+        let mut iterator = second.iterator(KeyRange::all()).await.unwrap();
+        let old_view = View { core: first.0.core.clone(), at: stale };
+        second.put("a", "2").await.unwrap();
+        drop(old_view);
+        drop(old);
+        assert_eq!(iterator.next().await.unwrap().unwrap().value, "1");
+    }
+}
