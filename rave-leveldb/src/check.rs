@@ -1,0 +1,151 @@
+//! What is in a directory, before the engine touches it.
+//!
+//! The engine takes a damaged `CURRENT` for a missing database and a damaged manifest for a short one, and would then
+//! delete the tables it does not know. So both are checked first.
+
+use crate::{comparator::COMPARATOR_NAME, failure::damaged, file::unmask};
+use rave_core::{Code, Error, Result};
+use std::{
+    fs,
+    io::{self, ErrorKind},
+    path::Path,
+};
+
+/// Whether a directory holds a database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Contents {
+    /// Nothing, or what a creation that was interrupted leaves.
+    Empty,
+    /// A database.
+    Database,
+}
+
+/// A file name that LevelDB or rave-level may have left.
+enum Leftover {
+    /// Says nothing about a database.
+    Neutral,
+    /// Holds data: there was a database.
+    Data,
+    Foreign,
+}
+
+fn classify(name: &str) -> Leftover {
+    if matches!(name, "LOCK" | "LOG" | "LOG.old" | "CURRENT" | "lost+found") || name.starts_with("rave-level") {
+        return Leftover::Neutral;
+    }
+    if let Some(number) = name.strip_prefix("MANIFEST-") {
+        return match number.parse::<u64>() {
+            // The first one is written before `CURRENT`.
+            Ok(1) => Leftover::Neutral,
+            Ok(_) => Leftover::Data,
+            Err(_) => Leftover::Foreign,
+        };
+    }
+    match name.split_once('.') {
+        Some((number, "dbtmp")) if number.parse::<u64>().is_ok() => Leftover::Neutral,
+        Some((number, "log" | "ldb" | "sst")) if number.parse::<u64>().is_ok() => Leftover::Data,
+        _ => Leftover::Foreign,
+    }
+}
+
+/// What `directory` holds. Refuses a directory that has other files and no database, and one whose `CURRENT` is lost.
+pub(crate) fn contents(directory: &Path) -> Result<Contents> {
+    let failed = |error: io::Error| Error::io(format!("listing {}", directory.display()), error);
+    let mut foreign = None;
+    let mut data = None;
+    for entry in fs::read_dir(directory).map_err(failed)? {
+        let name = entry.map_err(failed)?.file_name();
+        let name = name.to_string_lossy();
+        if name == "CURRENT" {
+            return Ok(Contents::Database);
+        }
+        match classify(&name) {
+            Leftover::Neutral => {}
+            Leftover::Data => data = Some(name.into_owned()),
+            Leftover::Foreign => foreign = Some(name.into_owned()),
+        }
+    }
+    if let Some(name) = foreign {
+        return Err(Error::new(
+            Code::DatabaseFailedOpen,
+            format!("{} is not empty (it has {name:?}) and is no LevelDB database", directory.display()),
+        ));
+    }
+    if let Some(name) = data {
+        let what = format!("{} is missing, but there is {name:?}", directory.join("CURRENT").display());
+        return Err(Error::new(Code::Corruption, what));
+    }
+    Ok(Contents::Empty)
+}
+
+/// Checks `CURRENT` and the manifest it names.
+pub(crate) fn verify(directory: &Path) -> Result<()> {
+    let current = directory.join("CURRENT");
+    let text = fs::read(&current).map_err(|error| Error::io(format!("reading {}", current.display()), error))?;
+    let name = std::str::from_utf8(&text).ok().and_then(|text| text.strip_suffix('\n'));
+    let name = name.filter(|name| name.strip_prefix("MANIFEST-").is_some_and(|number| number.parse::<u64>().is_ok()));
+    let Some(name) = name else {
+        return Err(damaged(&current, "it does not name a manifest"));
+    };
+    let manifest = directory.join(name);
+    let data = fs::read(&manifest).map_err(|error| match error.kind() {
+        ErrorKind::NotFound => damaged(&manifest, "the file is missing"),
+        _ => Error::io(format!("reading {}", manifest.display()), error),
+    })?;
+    let records = records(&data).map_err(|offset| damaged(&manifest, &format!("the record at {offset} is wrong")))?;
+    let Some(first) = records.first() else {
+        return Err(damaged(&manifest, "it is empty"));
+    };
+    // The first edit starts with the comparator: tag 1, length, name.
+    match first.as_slice() {
+        [1, length, rest @ ..] if rest.get(..usize::from(*length)) == Some(COMPARATOR_NAME.as_bytes()) => Ok(()),
+        [1, length, rest @ ..] if *length < 0x80 => {
+            let other = rest.get(..usize::from(*length)).unwrap_or_default();
+            let other = String::from_utf8_lossy(other).into_owned();
+            let what = format!("{} orders its keys by {other:?}; only bytewise is supported", directory.display());
+            Err(Error::new(Code::NotSupported, what))
+        }
+        _ => Err(damaged(&manifest, "it does not start with a comparator")),
+    }
+}
+
+const BLOCK: usize = 32 << 10;
+const HEADER: usize = 7;
+
+/// The records of a log-formatted file, or the offset of a damaged one. A record cut off by the end of the file is none.
+fn records(data: &[u8]) -> Result<Vec<Vec<u8>>, usize> {
+    let mut records = Vec::new();
+    let mut record: Option<Vec<u8>> = None;
+    let mut offset = 0;
+    loop {
+        let left = BLOCK - offset % BLOCK;
+        if left < HEADER {
+            offset += left;
+        }
+        let Some((header, rest)) = data.get(offset..).and_then(|data| data.split_first_chunk::<HEADER>()) else {
+            return Ok(records);
+        };
+        let [c0, c1, c2, c3, l0, l1, kind] = *header;
+        let length = usize::from(u16::from_le_bytes([l0, l1]));
+        if length + HEADER > BLOCK - offset % BLOCK {
+            return Err(offset);
+        }
+        let Some(fragment) = rest.get(..length) else { return Ok(records) };
+        let checksum = crc32c::crc32c_append(crc32c::crc32c(&[kind]), fragment);
+        if unmask(u32::from_le_bytes([c0, c1, c2, c3])) != checksum {
+            return Err(offset);
+        }
+        match (kind, &mut record) {
+            (1, None) => records.push(fragment.to_vec()),
+            (2, None) => record = Some(fragment.to_vec()),
+            (3, Some(record)) => record.extend_from_slice(fragment),
+            (4, Some(_)) => {
+                let mut whole = record.take().unwrap_or_default();
+                whole.extend_from_slice(fragment);
+                records.push(whole);
+            }
+            _ => return Err(offset),
+        }
+        offset += HEADER + length;
+    }
+}

@@ -1,0 +1,135 @@
+//! Opening a directory: take its lock, then recover what is in it.
+
+use crate::{
+    Options, check,
+    engine::Engine,
+    owner,
+    store::{Shared, Store},
+};
+use async_trait::async_trait;
+use rave_core::{
+    AbstractLevel, Code, Error, Event, EventHub, FileLock, FileLockAttempt, LockAttempt, LockedStore, Opener, Result,
+};
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    sync::{Arc, mpsc},
+    thread,
+};
+use tokio::sync::{oneshot, watch};
+
+/// A database in a directory, not yet opened.
+#[derive(Clone, Debug)]
+pub struct LevelDb {
+    path: PathBuf,
+    options: Options,
+}
+
+impl LevelDb {
+    /// The database in the directory `path`, with default options.
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        Self::with_options(path, Options::default())
+    }
+
+    /// The database in the directory `path`.
+    pub fn with_options(path: impl Into<PathBuf>, options: Options) -> Self {
+        Self { path: path.into(), options }
+    }
+
+    /// The directory.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Locks, recovers and opens the database for this process alone.
+    ///
+    /// Errors: `LEVEL_LOCKED` if another process, or another handle of this one, has it open; `LEVEL_DATABASE_FAILED_OPEN`
+    /// if the path is no directory, has other files and no database, or is not what the options ask for;
+    /// `LEVEL_CORRUPTION` if the database is damaged; `LEVEL_IO_ERROR`.
+    pub async fn open(&self) -> Result<Arc<dyn AbstractLevel>> {
+        match self.try_lock().await? {
+            LockAttempt::Acquired(locked) => locked.open().await,
+            LockAttempt::Held { holder } => {
+                let by = holder.map_or_else(|| "another process".to_owned(), |pid| format!("process {pid}"));
+                Err(Error::new(Code::Locked, format!("{} is held by {by}", self.path.display())))
+            }
+        }
+    }
+
+    fn prepare_directory(&self) -> Result<()> {
+        let refuse = |what: &str| Err(Error::new(Code::DatabaseFailedOpen, format!("{} {what}", self.path.display())));
+        match fs::metadata(&self.path) {
+            Ok(metadata) if metadata.is_dir() => check::contents(&self.path).map(drop),
+            Ok(_) => refuse("is no directory"),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                if !self.options.create_if_missing {
+                    return refuse("does not exist and is not to be created");
+                }
+                fs::create_dir_all(&self.path)
+                    .map_err(|error| Error::io(format!("creating the directory {}", self.path.display()), error))
+            }
+            Err(error) => Err(Error::io(format!("looking at {}", self.path.display()), error)),
+        }
+    }
+}
+
+#[async_trait]
+impl Opener for LevelDb {
+    async fn try_lock(&self) -> Result<LockAttempt> {
+        self.prepare_directory()?;
+        // The engine must not care about a change of the working directory.
+        let directory = fs::canonicalize(&self.path)
+            .map_err(|error| Error::io(format!("looking at {}", self.path.display()), error))?;
+        Ok(match FileLock::try_acquire(&directory.join("LOCK"))? {
+            FileLockAttempt::Acquired(lock) => {
+                LockAttempt::Acquired(Box::new(LockedDirectory { directory, options: self.options.clone(), lock }))
+            }
+            FileLockAttempt::Held { holder } => LockAttempt::Held { holder },
+        })
+    }
+
+    fn location(&self) -> String {
+        self.path.display().to_string()
+    }
+}
+
+/// A directory whose lock is held.
+struct LockedDirectory {
+    directory: PathBuf,
+    options: Options,
+    lock: FileLock,
+}
+
+#[async_trait]
+impl LockedStore for LockedDirectory {
+    async fn open(self: Box<Self>) -> Result<Arc<dyn AbstractLevel>> {
+        let Self { directory, options, lock } = *self;
+        let (requests, queue) = mpsc::channel();
+        let (closed, is_closed) = watch::channel(false);
+        let (opened, outcome) = oneshot::channel();
+        let events = EventHub::new();
+        let shared = Shared::new(directory.clone(), requests, events.clone(), is_closed, options.read_only);
+        let thread = thread::Builder::new().name("rave-leveldb".to_owned()).stack_size(8 << 20);
+        let spawned = thread.spawn(move || {
+            let engine = match Engine::open(&directory, options) {
+                Ok(engine) => engine,
+                Err(error) => {
+                    // The lock is free by the time the error is seen.
+                    drop(lock);
+                    let _ = opened.send(Err(error));
+                    return;
+                }
+            };
+            // If nobody waits any more the store is dropped here, which closes it.
+            let _ = opened.send(Ok(Store::new(shared)));
+            owner::serve(engine, events.clone(), queue);
+            // The last deed, when nothing of the store is left.
+            drop(lock);
+            closed.send_replace(true);
+            events.emit(|| Event::Closed);
+        });
+        spawned.map_err(|error| Error::io("starting the store's thread", error))?;
+        let store = outcome.await.map_err(|_| Error::new(Code::DatabaseFailedOpen, "the store's thread ended"))??;
+        Ok(Arc::new(store))
+    }
+}

@@ -1,0 +1,62 @@
+//! How a database is opened.
+
+use crate::Faults;
+use std::sync::Arc;
+
+/// How blocks of a table are stored.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Compression {
+    /// As they are.
+    None,
+    /// With Snappy, as C++ LevelDB does by default.
+    #[default]
+    Snappy,
+}
+
+/// How a database is opened. Existing files are read whatever the options were when they were written.
+///
+/// ```
+/// use rave_leveldb::{Compression, Options};
+/// let options = Options { compression: Compression::None, ..Options::default() };
+/// assert!(options.create_if_missing);
+/// ```
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Create the directory and an empty database in it if there is none. Default: true.
+    pub create_if_missing: bool,
+    /// Refuse to open a database that exists. Default: false.
+    pub error_if_exists: bool,
+    /// Refuse writes with `LEVEL_READONLY`. The store is locked and recovered as always. Default: false.
+    pub read_only: bool,
+    /// How new blocks are stored. Default: Snappy.
+    pub compression: Compression,
+    /// Bytes of writes that are gathered in memory and in the log before they go to a table. More makes writing faster
+    /// and opening after a crash slower. Default: 4 MiB.
+    pub write_buffer_size: usize,
+    /// Bytes of a table's blocks before compression, about. Default: 4 KiB.
+    pub block_size: usize,
+    /// Bytes of blocks to keep in memory, about. Default: 8 MiB.
+    pub cache_bytes: usize,
+    /// Tables to keep open; at least 64 are. Default: 1000.
+    pub max_open_files: usize,
+    /// For tests: where to fail.
+    #[doc(hidden)]
+    pub faults: Option<Arc<Faults>>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            create_if_missing: true,
+            error_if_exists: false,
+            read_only: false,
+            compression: Compression::Snappy,
+            write_buffer_size: 4 << 20,
+            block_size: 4 << 10,
+            cache_bytes: 8 << 20,
+            max_open_files: 1000,
+            faults: None,
+        }
+    }
+}
