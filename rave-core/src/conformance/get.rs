@@ -59,7 +59,7 @@ pub async fn many_keys_keep_their_order(h: &mut Harness) {
 /// A question about no keys has an empty answer.
 pub async fn no_keys_give_no_values(h: &mut Harness) {
     assert_eq!(h.level.get_many(Vec::<&str>::new()).await.unwrap(), []);
-    assert_eq!(h.level.has_many(Vec::<&str>::new()).await.unwrap(), []);
+    assert!(h.level.has_many(Vec::<&str>::new()).await.unwrap().is_empty());
 }
 
 /// The empty key is a key, the empty value a value and not an absence.

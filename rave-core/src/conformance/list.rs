@@ -81,6 +81,14 @@ macro_rules! __conformance_cases {
                 a_dropped_write_is_all_or_nothing,
                 writes_survive_closing_and_opening_again,
             }
+            chained {
+                steps_take_effect_at_write,
+                clear_drops_the_steps,
+                a_finished_batch_says_so,
+                writing_nothing_does_nothing,
+                steps_may_go_into_sublevels,
+                a_closed_level_refuses_it,
+            }
             iterator {
                 an_empty_level_has_no_entries,
                 keys_come_in_the_order_of_their_bytes,
@@ -167,4 +175,34 @@ macro_rules! __conformance_cases {
             }
         }
     };
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn every_case_is_listed() {
+        let list = include_str!("list.rs");
+        let mut cases = 0;
+        for source in [
+            include_str!("chained.rs"),
+            include_str!("clear.rs"),
+            include_str!("close.rs"),
+            include_str!("events.rs"),
+            include_str!("get.rs"),
+            include_str!("iterator.rs"),
+            include_str!("random.rs"),
+            include_str!("seek.rs"),
+            include_str!("snapshot.rs"),
+            include_str!("sublevel.rs"),
+            include_str!("write.rs"),
+        ] {
+            for line in source.lines() {
+                if let Some((name, _)) = line.strip_prefix("pub async fn ").and_then(|rest| rest.split_once('(')) {
+                    assert!(list.contains(&format!(" {name},\n")), "{name} is not in the list of cases");
+                    cases += 1;
+                }
+            }
+        }
+        assert!(cases > 90, "{cases}");
+    }
 }

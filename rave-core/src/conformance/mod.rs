@@ -36,6 +36,7 @@
 //!
 //! The cases are public functions, so that a single one can be called with [`run`].
 
+pub mod chained;
 pub mod clear;
 pub mod close;
 pub mod events;
