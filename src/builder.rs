@@ -1,39 +1,179 @@
 //! How to open a shared database.
 
-use crate::{Opener, RaveLevel, Result, RetryPolicy};
-use rave_transport::Transport;
+use crate::{
+    RaveLevel,
+    driver::{Driver, Held, Obstacle, Phase, Teller},
+};
+use rave_core::{Code, Error, EventHub, EventStream, Opener, Result};
+use rave_guest::{Guest, GuestOptions, RetryPolicy};
+use rave_host::{HostOptions, WriteHook};
+use rave_transport::{Transport, wire::Limits};
 use std::{sync::Arc, time::Duration};
+use tokio::sync::watch;
 
 /// How to open a shared database: which store, which transport, what to do when a leader dies.
+///
+/// ```
+/// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+/// use rave_level::{AbstractLevel, AbstractLevelExt, Builder, MemoryOpener, transport::MemoryTransport};
+///
+/// let (store, meeting_point) = (MemoryOpener::new(), MemoryTransport::new());
+/// let leader = Builder::new(store.clone(), meeting_point.clone()).open().await?;
+/// let guest = Builder::new(store, meeting_point).open().await?;
+/// leader.put("a", "1").await?;
+/// assert_eq!(guest.get("a").await?.as_deref(), Some(&b"1"[..]));
+/// # guest.close().await?; leader.close().await
+/// # }).unwrap();
+/// ```
 #[derive(Debug)]
+#[must_use = "a builder does nothing until `open` is called"]
 pub struct Builder {
-    pub(crate) opener: Arc<dyn Opener>,
-    pub(crate) transport: Arc<dyn Transport>,
+    opener: Arc<dyn Opener>,
+    transport: Arc<dyn Transport>,
+    guest: GuestOptions,
+    host: HostOptions,
+    open_timeout: Duration,
+    close_timeout: Duration,
+    events: EventHub,
 }
 
 impl Builder {
-    /// A database of any store and any transport.
+    /// A database of any store and any transport. All processes must use the same of both.
     pub fn new(opener: impl Opener, transport: impl Transport) -> Self {
-        Self { opener: Arc::new(opener), transport: Arc::new(transport) }
+        Self {
+            opener: Arc::new(opener),
+            transport: Arc::new(transport),
+            guest: GuestOptions::default(),
+            host: HostOptions::default(),
+            open_timeout: Duration::from_secs(10),
+            close_timeout: Duration::from_secs(5),
+            events: EventHub::new(),
+        }
     }
+
     /// What becomes of operations in flight when the leader dies. Default: [`RetryPolicy::Always`].
-    pub fn retry(self, _policy: RetryPolicy) -> Self {
+    pub fn retry(mut self, policy: RetryPolicy) -> Self {
+        self.guest.retry = policy;
         self
     }
-    /// How long one operation may take in all; default: as long as it needs.
-    pub fn operation_timeout(self, _timeout: Duration) -> Self {
+
+    /// How long one operation may take in all, failovers included; default: as long as it needs. One that takes longer
+    /// fails with `LEVEL_ABORTED` and says whether it may have been applied.
+    pub fn operation_timeout(mut self, timeout: Duration) -> Self {
+        self.guest.timeout = Some(timeout);
         self
     }
-    /// How long `open` waits for a leader or the lock; default 10 seconds.
-    pub fn open_timeout(self, _timeout: Duration) -> Self {
+
+    /// How long `open` waits for a leader to answer or for the lock; default 10 seconds. Recovering the store is not
+    /// limited by it.
+    pub fn open_timeout(mut self, timeout: Duration) -> Self {
+        self.open_timeout = timeout;
         self
     }
-    /// Refuse writes of this process and, while it leads, of its guests.
-    pub fn read_only(self, _read_only: bool) -> Self {
+
+    /// How long `close` waits for operations that are on their way, if no leader answers them; default 5 seconds. Those
+    /// that do not finish fail.
+    pub fn close_timeout(mut self, timeout: Duration) -> Self {
+        self.close_timeout = timeout;
+        self.host.grace = timeout.min(self.host.grace);
         self
     }
-    /// Opens: finds the leader, or becomes it.
+
+    /// Refuse writes of this process and, while it leads, of its guests. Other processes that lead do as they were told.
+    pub fn read_only(mut self, read_only: bool) -> Self {
+        self.guest.read_only = read_only;
+        self.host.read_only = read_only;
+        self
+    }
+
+    /// Judges and observes every write while this process leads: its own and its guests'.
+    pub fn hook(mut self, hook: Arc<dyn WriteHook>) -> Self {
+        self.host.hook = Some(hook);
+        self
+    }
+
+    /// What one connection may cost; the largest frame bounds the largest value that guests can read or write.
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.guest.limits = limits;
+        self.host.limits = limits;
+        self
+    }
+
+    /// Bytes of operations of this process that may wait for a leader; more wait outside. Default 64 MiB.
+    pub fn max_pending_bytes(mut self, bytes: usize) -> Self {
+        self.guest.max_pending_bytes = bytes;
+        self
+    }
+
+    /// The most guests served at once while this process leads; default 4096.
+    pub fn max_guests(mut self, guests: usize) -> Self {
+        self.host.max_connections = guests;
+        self
+    }
+
+    /// The events of the handle to be, from its very beginning.
+    pub fn events(&self) -> EventStream {
+        self.events.subscribe()
+    }
+
+    /// Opens: finds the leader, or becomes it. Must be called inside a tokio runtime with time enabled; a background task
+    /// of this runtime keeps the handle going. Dropping the future opens nothing.
+    ///
+    /// Errors: `LEVEL_LOCKED` if another process holds the store and does not answer in time; whatever prevents the store
+    /// from opening or the transport from listening.
     pub async fn open(self) -> Result<RaveLevel> {
-        unimplemented!()
+        let guest = Guest::new(self.guest, self.events.clone());
+        let (phase, mut opening) = watch::channel(Phase::Opening(Obstacle::Starting));
+        let (close, closing) = watch::channel(false);
+        let driver = Driver {
+            opener: self.opener.clone(),
+            transport: self.transport.clone(),
+            guest: guest.clone(),
+            teller: Teller { phase, events: self.events.clone() },
+            host_options: self.host.clone(),
+            grace: self.close_timeout,
+            closing,
+            figures: Default::default(),
+            held: Held::default(),
+        };
+        // From here on the handle closes what was opened, also if this future is dropped.
+        let level = RaveLevel::new(guest, self.events.clone(), opening.clone(), close, driver.figures.clone());
+        tokio::spawn(driver.run());
+        loop {
+            let ready = async {
+                let phase = opening.wait_for(|phase| !matches!(phase, Phase::Opening(_))).await;
+                phase.map_or_else(|_| Phase::Ended(Err(Error::not_open())), |phase| phase.clone())
+            };
+            match tokio::time::timeout(self.open_timeout, ready).await {
+                Ok(Phase::Ended(result)) => return Err(result.err().unwrap_or_else(Error::not_open)),
+                Ok(Phase::Open(_) | Phase::Opening(_)) => return Ok(level),
+                Err(_) => match *opening.borrow() {
+                    Phase::Opening(Obstacle::Recovering) | Phase::Open(_) | Phase::Ended(_) => {}
+                    Phase::Opening(obstacle) => return Err(self.locked(obstacle)),
+                },
+            }
+        }
+    }
+
+    fn locked(&self, obstacle: Obstacle) -> Error {
+        let who = |pid: Option<u32>| pid.map_or_else(|| "another process".to_owned(), |pid| format!("process {pid}"));
+        let (place, address) = (self.opener.location(), self.transport.address());
+        let waited = self.open_timeout;
+        Error::new(
+            Code::Locked,
+            match obstacle {
+                Obstacle::Held(pid) => format!(
+                    "{place} is locked by {}, which does not serve it at {address} (waited {waited:?}); \
+                     close the database there first",
+                    who(pid)
+                ),
+                Obstacle::Silent(pid) => {
+                    format!("{} leads {place} and does not answer at {address} (waited {waited:?})", who(pid))
+                }
+                Obstacle::Starting | Obstacle::Recovering => {
+                    format!("{place} could not be reached at {address} within {waited:?}")
+                }
+            },
+        )
     }
 }

@@ -1,41 +1,183 @@
-//! The handle.
-use crate::*;
+//! The handle of a shared database.
 
-/// A shared database.
-#[derive(Clone, Debug)]
-pub struct RaveLevel {}
+use crate::{
+    LeaderStatus, Role,
+    driver::{Figures, Phase},
+};
+#[cfg(all(feature = "leveldb", feature = "ipc"))]
+use crate::Builder;
+use async_trait::async_trait;
+use rave_core::{
+    AbstractLevel, Batch, Bytes, ClearOptions, Error, Event, EventHub, EventStream, IteratorOptions, LevelIterator,
+    Manifest, ReadOptions, Result, Snapshot, Status, WriteOptions,
+};
+use rave_guest::Guest;
+use std::{
+    fmt,
+    sync::{Arc, PoisonError},
+    time::Duration,
+};
+use tokio::sync::watch;
 
-impl RaveLevel {
-    /// Opens the LevelDB database in the directory `path` over the local socket.
-    #[cfg(all(feature = "leveldb", feature = "ipc"))]
-    pub async fn open(path: impl AsRef<std::path::Path>) -> Result<Self> {
-        Self::builder(path)?.open().await
-    }
-    /// The default store and transport for the directory `path`, to be adjusted and opened.
-    #[cfg(all(feature = "leveldb", feature = "ipc"))]
-    pub fn builder(_path: impl AsRef<std::path::Path>) -> Result<Builder> {
-        unimplemented!()
-    }
-    /// The part this process plays at the moment.
-    pub fn role(&self) -> Role {
-        unimplemented!()
-    }
-    /// How the leader fares; asks it if this process is a guest.
-    pub async fn leader_status(&self) -> Result<LeaderStatus> {
-        unimplemented!()
+/// A database that any number of processes have open at once. It is an [`AbstractLevel`]; clones are the same handle.
+///
+/// Dropping the last clone closes the database in the background, as long as the tokio runtime that opened it runs;
+/// [`close`](AbstractLevel::close) does so and waits.
+///
+/// Explicit snapshots are not offered, whoever leads, because they could not outlive their leader. An iterator whose
+/// leader changes goes on behind its last key and sees the state of that moment from there on.
+#[derive(Clone)]
+pub struct RaveLevel {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    guest: Guest,
+    events: EventHub,
+    phase: watch::Receiver<Phase>,
+    close: watch::Sender<bool>,
+    figures: Figures,
+}
+
+impl fmt::Debug for RaveLevel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RaveLevel").field("role", &self.role()).field("status", &self.status()).finish()
     }
 }
 
-#[async_trait::async_trait]
+#[cfg(all(feature = "leveldb", feature = "ipc"))]
+impl RaveLevel {
+    /// Opens the LevelDB database in the directory `path`, creating it if need be, over the local socket
+    /// `rave-level.sock` in it.
+    ///
+    /// Errors: see [`Builder::open`].
+    pub async fn open(path: impl AsRef<std::path::Path>) -> Result<Self> {
+        Self::builder(path)?.open().await
+    }
+
+    /// The same, to be adjusted before it is opened.
+    ///
+    /// Errors: the socket's place cannot be determined.
+    pub fn builder(path: impl AsRef<std::path::Path>) -> Result<Builder> {
+        let path = path.as_ref();
+        let transport = rave_transport::IpcTransport::for_directory(path)?;
+        Ok(Builder::new(rave_leveldb::LevelDb::new(path), transport))
+    }
+}
+
+impl RaveLevel {
+    pub(crate) fn new(
+        guest: Guest,
+        events: EventHub,
+        phase: watch::Receiver<Phase>,
+        close: watch::Sender<bool>,
+        figures: Figures,
+    ) -> Self {
+        Self { inner: Arc::new(Inner { guest, events, phase, close, figures }) }
+    }
+
+    /// The part this process plays at the moment.
+    pub fn role(&self) -> Role {
+        match &*self.inner.phase.borrow() {
+            Phase::Open(role) => *role,
+            Phase::Opening(_) | Phase::Ended(_) => Role::Electing,
+        }
+    }
+
+    /// How the leader fares; asks it if this process is a guest.
+    ///
+    /// Errors: `LEVEL_NOT_SUPPORTED` if the leader speaks only the legacy protocol.
+    pub async fn leader_status(&self) -> Result<LeaderStatus> {
+        loop {
+            let own = self.inner.figures.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(|figures| figures());
+            if let Some(stats) = own {
+                return Ok(LeaderStatus {
+                    pid: Some(std::process::id()),
+                    guests: stats.guests,
+                    operations: stats.operations,
+                    leading: stats.leading,
+                    store: self.manifest().store.into_owned(),
+                });
+            }
+            match self.inner.guest.leader_status().await {
+                Ok(status) => {
+                    return Ok(LeaderStatus {
+                        pid: status.pid,
+                        guests: status.guests.unwrap_or(0),
+                        operations: status.operations.unwrap_or(0),
+                        leading: Duration::from_millis(status.leading_ms.unwrap_or(0)),
+                        store: status.store.unwrap_or_default(),
+                    });
+                }
+                // The question waited here for a leader, and now it is this process.
+                Err(_) if self.role() == Role::Leader => tokio::task::yield_now().await,
+                Err(error) => return Err(error),
+            }
+        }
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.close.send_replace(true);
+    }
+}
+
+#[async_trait]
 impl AbstractLevel for RaveLevel {
-    fn manifest(&self) -> Manifest { unimplemented!() }
-    fn status(&self) -> Status { unimplemented!() }
-    fn events(&self) -> EventStream { unimplemented!() }
-    async fn get_opts(&self, _: Bytes, _: ReadOptions) -> Result<Option<Bytes>> { unimplemented!() }
-    async fn get_many_opts(&self, _: Vec<Bytes>, _: ReadOptions) -> Result<Vec<Option<Bytes>>> { unimplemented!() }
-    async fn write_opts(&self, _: Batch, _: WriteOptions) -> Result<()> { unimplemented!() }
-    async fn clear_opts(&self, _: ClearOptions) -> Result<()> { unimplemented!() }
-    async fn iterator_opts(&self, _: IteratorOptions) -> Result<Box<dyn LevelIterator>> { unimplemented!() }
-    async fn snapshot(&self) -> Result<Snapshot> { unimplemented!() }
-    async fn close(&self) -> Result<()> { unimplemented!() }
+    /// What the present leader's store offers, apart from explicit snapshots.
+    fn manifest(&self) -> Manifest {
+        self.inner.guest.manifest()
+    }
+
+    fn status(&self) -> Status {
+        self.inner.guest.status()
+    }
+
+    fn events(&self) -> EventStream {
+        self.inner.events.subscribe()
+    }
+
+    async fn get_opts(&self, key: Bytes, options: ReadOptions) -> Result<Option<Bytes>> {
+        self.inner.guest.get_opts(key, options).await
+    }
+
+    async fn get_many_opts(&self, keys: Vec<Bytes>, options: ReadOptions) -> Result<Vec<Option<Bytes>>> {
+        self.inner.guest.get_many_opts(keys, options).await
+    }
+
+    async fn write_opts(&self, batch: Batch, options: WriteOptions) -> Result<()> {
+        self.inner.guest.write_opts(batch, options).await
+    }
+
+    async fn clear_opts(&self, options: ClearOptions) -> Result<()> {
+        self.inner.guest.clear_opts(options).await
+    }
+
+    async fn iterator_opts(&self, options: IteratorOptions) -> Result<Box<dyn LevelIterator>> {
+        self.inner.guest.iterator_opts(options).await
+    }
+
+    async fn snapshot(&self) -> Result<Snapshot> {
+        self.inner.guest.snapshot().await
+    }
+
+    /// Closes this handle. A leader hands over: it answers what is in flight, tells its guests, closes the listener and
+    /// the store, and releases the lock last. A handle that was closed cannot be opened again; open a new one.
+    async fn close(&self) -> Result<()> {
+        self.inner.guest.begin_close();
+        let first = !self.inner.close.send_replace(true);
+        if first {
+            self.inner.events.emit(|| Event::Closing);
+        }
+        let mut phase = self.inner.phase.clone();
+        match phase.wait_for(|phase| matches!(phase, Phase::Ended(_))).await {
+            Ok(phase) => match &*phase {
+                Phase::Ended(result) => result.clone(),
+                Phase::Opening(_) | Phase::Open(_) => Err(Error::not_open()),
+            },
+            // The driver always says how it ended; it is gone only with its runtime.
+            Err(_) => Err(Error::not_open()),
+        }
+    }
 }

@@ -1,6 +1,34 @@
 //! One embedded ordered key-value database, opened by any number of processes at once, with seamless failover.
+//!
+//! The first process to take the store's lock leads and hosts the database; the others are guests over a local socket.
+//! Kill any of them and another takes over; pending operations finish, iterators go on behind their last key.
+//!
+//! ```no_run
+//! # async fn example() -> rave_level::Result<()> {
+//! use rave_level::{AbstractLevel, AbstractLevelExt, KeyRange, RaveLevel};
+//!
+//! let db = RaveLevel::open("./db").await?;
+//! db.put("hello", "world").await?;
+//! for entry in db.all(KeyRange::prefix("h")).await? {
+//!     println!("{:?} = {:?}", entry.key, entry.value);
+//! }
+//! db.close().await
+//! # }
+//! ```
+//!
+//! | to … | look at |
+//! | --- | --- |
+//! | open a shared database | [`RaveLevel`], [`Builder`] |
+//! | read and write | [`AbstractLevelExt`], [`Batch`], [`KeyRange`], [`LevelIterator`], [`Sublevel`], [`TypedLevel`] |
+//! | know who leads | [`Role`], [`LeaderStatus`], [`Event`] |
+//! | decide what a lost leader means | [`RetryPolicy`], [`Builder::operation_timeout`], [`Effect`] |
+//! | refuse or observe writes | [`Builder::hook`], [`WriteHook`] |
+//! | bring another store or transport | [`Opener`], [`transport::Transport`], [`Builder::new`] |
+//! | prove a store | the `conformance` module of `rave-core` (feature `testing`) |
 
 mod builder;
+mod driver;
+mod election;
 mod level;
 mod role;
 
@@ -10,6 +38,13 @@ pub use role::{LeaderStatus, Role};
 
 pub use rave_core::*;
 pub use rave_guest::RetryPolicy;
+pub use rave_host::{HostWrite, WriteHook};
 #[cfg(feature = "leveldb")]
 pub use rave_leveldb as leveldb;
 pub use rave_transport as transport;
+
+pub mod remote {
+    //! The two roles without an election, for processes that know which one they play.
+    pub use rave_guest::{Guest, GuestOptions, connect};
+    pub use rave_host::{Host, HostOptions, HostStats};
+}

@@ -1,12 +1,23 @@
-//! Placeholder.
-/// What becomes of operations in flight when the connection to the leader is lost.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum RetryPolicy {
-    /// Send them again to the next leader.
-    #[default]
-    Always,
-    /// Send again only what cannot be applied twice: reads, and writes that were not sent yet. Other writes fail with effect `Unknown`.
-    Safe,
-    /// Fail them all: writes that were sent with effect `Unknown`, everything else with effect `None`. Iterators fail.
-    Never,
-}
+//! The guest's role: an [`AbstractLevel`](rave_core::AbstractLevel) over one connection at a time.
+//!
+//! | to … | look at |
+//! | --- | --- |
+//! | use a database over connections that somebody else makes | [`Guest`], [`GuestOptions`] |
+//! | use one over connections made here | [`connect`] |
+//! | choose what a lost connection means | [`RetryPolicy`] |
+//! | see the protocol's logic, without I/O | [`machine`] |
+//!
+//! A guest knows nothing of hosts' code, of elections and of locks. It can be promoted: then it serves the same
+//! operations from a store in this process, in the same order.
+
+mod connect;
+mod driver;
+mod guest;
+mod iterator;
+pub mod machine;
+mod policy;
+
+pub use connect::connect;
+pub use driver::{Disconnect, LeaderInfo};
+pub use guest::{Guest, GuestOptions};
+pub use policy::RetryPolicy;

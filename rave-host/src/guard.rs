@@ -47,11 +47,9 @@ impl GuardedLevel {
     /// Resolves when a write fails so that the store can no longer be trusted, with that failure.
     pub async fn failure(&self) -> Error {
         let mut failed = self.failed.subscribe();
-        match failed.wait_for(Option::is_some).await {
-            Ok(error) => error.clone().unwrap_or_else(Error::not_open),
-            // The sender lives in `self`.
-            Err(_) => std::future::pending().await,
-        }
+        // The sender lives in `self`, so the wait can only end with a failure.
+        let error = failed.wait_for(Option::is_some).await.ok().and_then(|error| error.clone());
+        error.unwrap_or_else(Error::not_open)
     }
 
     fn before(&self, write: HostWrite<'_>) -> Result<()> {

@@ -1,0 +1,122 @@
+//! One connection: bytes to the machine, its frames to the wire.
+
+use crate::guest::Shared;
+use bytes::BytesMut;
+use rave_core::Manifest;
+use rave_transport::{
+    Connection,
+    wire::{FrameDecoder, Limits, Response},
+};
+use std::fmt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+/// Bytes read at once.
+const READ_CHUNK: usize = 64 << 10;
+
+/// The leader at the other end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LeaderInfo {
+    /// Its process, where the transport or the leader tells.
+    pub pid: Option<u32>,
+    /// It speaks only the legacy protocol.
+    pub legacy: bool,
+    /// What its store offers, seen through the connection.
+    pub manifest: Manifest,
+}
+
+/// How a connection ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Disconnect {
+    /// The leader had answered the greeting.
+    pub greeted: bool,
+    /// The leader said that it leaves.
+    pub left: bool,
+    /// Why, for people.
+    pub reason: String,
+}
+
+impl fmt::Display for Disconnect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.reason)
+    }
+}
+
+/// Resets the machine also when the future is dropped in the middle.
+struct Linked<'a> {
+    shared: &'a Shared,
+    reason: String,
+}
+
+impl Drop for Linked<'_> {
+    fn drop(&mut self) {
+        self.shared.with(|state| state.machine.disconnected(&self.reason));
+    }
+}
+
+pub(crate) async fn drive(
+    shared: &Shared,
+    connection: Connection,
+    limits: Limits,
+    greeted: impl FnOnce(LeaderInfo),
+) -> Disconnect {
+    let Connection { mut reader, mut writer, peer } = connection;
+    shared.with(|state| state.machine.connected(std::process::id()));
+    let mut linked = Linked { shared, reason: "the guest let go of it".to_owned() };
+    let mut greeted = Some(greeted);
+    let mut decoder = FrameDecoder::new(limits);
+    let (mut input, mut output) = (BytesMut::new(), BytesMut::new());
+    let mut left = false;
+    let reason = loop {
+        if output.is_empty() && !shared.take_output(&mut output) {
+            break "the guest was closed".to_owned();
+        }
+        input.reserve(READ_CHUNK);
+        let writing = !output.is_empty();
+        let read = tokio::select! {
+            biased;
+            written = writer.write_buf(&mut output), if writing => match written {
+                Ok(0) => break "the leader takes no more bytes".to_owned(),
+                Ok(_) => continue,
+                Err(error) => break error.to_string(),
+            },
+            read = reader.read_buf(&mut input) => read,
+            () = shared.outgoing.notified(), if !writing => continue,
+        };
+        match read {
+            Ok(0) => break "the leader closed it".to_owned(),
+            Ok(_) => {}
+            Err(error) => break error.to_string(),
+        }
+        let news = shared.with(|state| {
+            loop {
+                match decoder.decode(&mut input) {
+                    Ok(Some(frame)) => match Response::decode(frame) {
+                        Ok(response) => {
+                            left |= matches!(response, Response::Leaving(_));
+                            state.machine.receive(response).map_err(|error| error.to_string())?;
+                        }
+                        Err(error) => return Err(format!("the leader broke the protocol: {error}")),
+                    },
+                    Ok(None) => return Ok(state.machine.leader().cloned()),
+                    Err(error) => return Err(format!("the leader broke the protocol: {error}")),
+                }
+            }
+        });
+        match news {
+            Err(reason) => break reason,
+            Ok(Some(leader)) => {
+                if let Some(greeted) = greeted.take() {
+                    greeted(LeaderInfo {
+                        pid: leader.pid.or(peer.pid),
+                        legacy: leader.legacy,
+                        manifest: leader.manifest,
+                    });
+                }
+            }
+            Ok(None) => {}
+        }
+    };
+    linked.reason.clone_from(&reason);
+    drop(linked);
+    Disconnect { greeted: greeted.is_none(), left, reason }
+}

@@ -1,0 +1,506 @@
+//! The handle: operations in, answers out, whoever leads.
+
+use crate::{
+    Disconnect, LeaderInfo, RetryPolicy,
+    driver::drive,
+    iterator::GuestIterator,
+    machine::{Leader, Machine, Operation, Reply},
+};
+use async_trait::async_trait;
+use bytes::BytesMut;
+use rave_core::{
+    AbstractLevel, Batch, Bytes, ClearOptions, Code, Effect, Error, Event, EventHub, EventStream, IteratorOptions,
+    LevelIterator, Manifest, ReadOptions, Result, Snapshot, Status, WriteOptions,
+};
+use rave_transport::{
+    Connection,
+    wire::{Limits, message::StatusReply},
+};
+use std::{
+    collections::HashMap,
+    future::Future,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+use tokio::sync::{Notify, Semaphore, oneshot};
+
+/// How a guest behaves.
+#[derive(Clone, Copy, Debug)]
+pub struct GuestOptions {
+    /// What a lost connection means for operations in flight.
+    pub retry: RetryPolicy,
+    /// How long an operation may take in all, failovers included; `None`: as long as it needs.
+    pub timeout: Option<Duration>,
+    /// Bytes of operations that may be on their way at once; more wait their turn.
+    pub max_pending_bytes: usize,
+    /// The largest frame sent and accepted.
+    pub limits: Limits,
+    /// Refuse writes before they are sent.
+    pub read_only: bool,
+}
+
+impl Default for GuestOptions {
+    fn default() -> Self {
+        Self {
+            retry: RetryPolicy::default(),
+            timeout: None,
+            max_pending_bytes: 64 << 20,
+            limits: Limits::default(),
+            read_only: false,
+        }
+    }
+}
+
+type Answer = oneshot::Sender<Result<Reply>>;
+
+/// Where operations go.
+#[derive(Debug)]
+enum Route {
+    /// To the machine, and by it to a leader.
+    Remote,
+    /// To a store in this process.
+    Local(Arc<dyn AbstractLevel>),
+}
+
+#[derive(Debug)]
+pub(crate) struct State {
+    pub(crate) machine: Machine<Answer>,
+    route: Route,
+    status: Status,
+    waiters: HashMap<u32, Arc<Notify>>,
+    /// The last leader's manifest, so that a moment without a leader does not look like another store.
+    manifest: Manifest,
+}
+
+#[derive(Debug)]
+pub(crate) struct Shared {
+    state: Mutex<State>,
+    /// The machine has frames to send.
+    pub(crate) outgoing: Notify,
+    /// An operation completed, for `close` to wait for the last.
+    settled: Notify,
+    permits: Semaphore,
+    events: EventHub,
+    options: GuestOptions,
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // A panic in here would have left nothing half done that matters more than going on.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Runs `f` on the state and passes on what came of it: completions, news for iterators, frames.
+    pub(crate) fn with<R>(&self, f: impl FnOnce(&mut State) -> R) -> R {
+        let mut state = self.lock();
+        let result = f(&mut state);
+        let completed = state.machine.completed();
+        for id in state.machine.woken() {
+            if let Some(waiter) = state.waiters.get(&id) {
+                waiter.notify_one();
+            }
+        }
+        let outgoing = !state.machine.output().is_empty();
+        drop(state);
+        for (answer, result) in completed {
+            // Nobody listens if the user dropped the operation.
+            let _ = answer.send(result);
+            self.settled.notify_waiters();
+        }
+        if outgoing {
+            self.outgoing.notify_one();
+        }
+        result
+    }
+
+    /// Moves the machine's frames to `out`; false once the guest is closed.
+    pub(crate) fn take_output(&self, out: &mut BytesMut) -> bool {
+        let mut state = self.lock();
+        std::mem::swap(state.machine.output(), out);
+        state.status != Status::Closed
+    }
+}
+
+/// An [`AbstractLevel`] reached through whatever connection it is given, or served from a store after promotion. Clones
+/// are the same handle.
+///
+/// Operations wait while there is neither. They take effect in the order of submission, whatever happens in between.
+/// Somebody has to run connections: [`connect`](crate::connect) for a plain guest, an election for a peer.
+#[derive(Clone, Debug)]
+pub struct Guest {
+    pub(crate) shared: Arc<Shared>,
+    /// Tells a background task that the last user is gone; the task's own handle has none.
+    pub(crate) _user: Option<Arc<LastUser>>,
+}
+
+/// Notifies when the last handle that holds it is dropped.
+#[derive(Debug)]
+pub(crate) struct LastUser(pub(crate) Arc<Notify>);
+
+impl Drop for LastUser {
+    fn drop(&mut self) {
+        self.0.notify_one();
+    }
+}
+
+/// Bytes that one permit stands for.
+const PERMIT: usize = 1024;
+
+impl Guest {
+    /// A guest without a connection. It announces the writes made through it on `events`.
+    pub fn new(options: GuestOptions, events: EventHub) -> Self {
+        let permits = (options.max_pending_bytes / PERMIT).clamp(1, u32::MAX as usize);
+        Self {
+            shared: Arc::new(Shared {
+                state: Mutex::new(State {
+                    machine: Machine::new(options.retry, options.limits.max_frame),
+                    route: Route::Remote,
+                    status: Status::Open,
+                    waiters: HashMap::new(),
+                    manifest: Manifest::default(),
+                }),
+                outgoing: Notify::new(),
+                settled: Notify::new(),
+                permits: Semaphore::new(permits),
+                events,
+                options,
+            }),
+            _user: None,
+        }
+    }
+
+    /// Uses `connection` until it ends; `greeted` is called once the leader has answered. One connection at a time;
+    /// dropping the future ends the connection.
+    pub async fn run(&self, connection: Connection, greeted: impl FnOnce(LeaderInfo) + Send) -> Disconnect {
+        let shared = &*self.shared;
+        drive(shared, connection, shared.options.limits, |leader: LeaderInfo| {
+            shared.lock().manifest = leader.manifest.clone();
+            greeted(leader);
+        })
+        .await
+    }
+
+    /// From now on, serve from `store`. What was on its way is applied to it first, in order; it returns when that is
+    /// done.
+    ///
+    /// Requires: no connection is running.
+    pub async fn promote(&self, store: Arc<dyn AbstractLevel>) {
+        loop {
+            let queued = self.shared.with(|state| {
+                let queued = state.machine.drain();
+                if queued.is_empty() {
+                    // Under the same lock: nothing can slip in between the last queued operation and the first direct one.
+                    state.manifest = store.manifest();
+                    state.route = Route::Local(store.clone());
+                    state.machine.wake_iterators();
+                }
+                queued
+            });
+            if queued.is_empty() {
+                return;
+            }
+            for (operation, answer) in queued {
+                let _ = answer.send(execute(&*store, operation).await);
+                self.shared.settled.notify_waiters();
+            }
+        }
+    }
+
+    /// The store of the promotion is gone: operations wait for a connection or another promotion.
+    pub fn demote(&self) {
+        self.shared.with(|state| {
+            state.route = Route::Remote;
+            state.machine.wake_iterators();
+        });
+    }
+
+    /// Fails everything that is on its way, for instance because there will be no leader any more.
+    pub fn fail_pending(&self, error: &Error) {
+        self.shared.with(|state| state.machine.fail_all(error));
+    }
+
+    /// Waits until nothing is on its way.
+    pub async fn settled(&self) {
+        loop {
+            let settled = self.shared.settled.notified();
+            tokio::pin!(settled);
+            settled.as_mut().enable();
+            if self.shared.lock().machine.is_idle() {
+                return;
+            }
+            settled.await;
+        }
+    }
+
+    /// Refuses operations from now on. Those under way may still complete.
+    pub fn begin_close(&self) {
+        self.shared.with(|state| {
+            if state.status == Status::Open {
+                state.status = Status::Closing;
+            }
+        });
+    }
+
+    /// The end: what is still under way fails with `LEVEL_DATABASE_NOT_OPEN`.
+    pub fn finish_close(&self) {
+        self.shared.with(|state| {
+            state.status = Status::Closed;
+            state.route = Route::Remote;
+            state.machine.fail_all(&Error::not_open());
+            state.machine.wake_iterators();
+        });
+        self.shared.permits.close();
+        // A running connection ends.
+        self.shared.outgoing.notify_one();
+    }
+
+    /// How the leader fares, by its own account.
+    ///
+    /// Errors: `LEVEL_NOT_SUPPORTED` from a legacy leader or after a promotion, when this process is the one to ask.
+    pub async fn leader_status(&self) -> Result<StatusReply> {
+        match self.run_operation(Operation::Status).await? {
+            Reply::Status(status) => Ok(*status),
+            _ => Err(unexpected()),
+        }
+    }
+
+    /// What is known of the leader, while connected to one.
+    pub fn leader(&self) -> Option<Leader> {
+        self.shared.lock().machine.leader().cloned()
+    }
+
+    fn check_open(state: &State) -> Result<()> {
+        if state.status == Status::Open { Ok(()) } else { Err(Error::not_open()) }
+    }
+
+    fn check_open_now(&self) -> Result<()> {
+        Self::check_open(&self.shared.lock())
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.shared.lock().status == Status::Closed
+    }
+
+    /// The store, after a promotion.
+    pub(crate) fn local(&self) -> Result<Option<Arc<dyn AbstractLevel>>> {
+        let state = self.shared.lock();
+        Self::check_open(&state)?;
+        Ok(match &state.route {
+            Route::Local(store) => Some(store.clone()),
+            Route::Remote => None,
+        })
+    }
+
+    /// Runs `operation` wherever the data is.
+    async fn run_operation(&self, operation: Operation) -> Result<Reply> {
+        let deadline = self.shared.options.timeout.map(|timeout| tokio::time::Instant::now() + timeout);
+        while let Some(store) = self.local()? {
+            match local(&*store, operation.clone(), deadline).await {
+                // This process stopped leading in this very moment, and nothing was applied: the next leader will do it.
+                Err(error) if error.code() == Code::DatabaseNotOpen && error.effect() == Effect::None => {
+                    tokio::time::sleep(Duration::from_millis(1)).await;
+                }
+                result => return result,
+            }
+        }
+        self.perform(operation, deadline).await
+    }
+
+    async fn perform(&self, operation: Operation, deadline: Option<tokio::time::Instant>) -> Result<Reply> {
+        let shared = &*self.shared;
+        let cost = (operation.cost() / PERMIT + 1).min(shared.options.max_pending_bytes / PERMIT).max(1);
+        // First come, first served: waiting for room does not change the order.
+        let acquire = shared.permits.acquire_many(u32::try_from(cost).unwrap_or(u32::MAX));
+        let _permit = match until(deadline, acquire).await {
+            None => return Err(deadline_passed(Effect::None)),
+            Some(Err(_)) => return Err(Error::not_open()),
+            Some(Ok(permit)) => permit,
+        };
+        let (answer, answered) = oneshot::channel();
+        enum Submitted {
+            Remote(u64),
+            Local(Arc<dyn AbstractLevel>, Operation),
+        }
+        let submitted = shared.with(|state| {
+            Self::check_open(state)?;
+            Ok(match &state.route {
+                Route::Local(store) => Submitted::Local(store.clone(), operation),
+                Route::Remote => Submitted::Remote(state.machine.submit(operation, answer)),
+            })
+        })?;
+        let number = match submitted {
+            Submitted::Local(store, operation) => return local(&*store, operation, deadline).await,
+            Submitted::Remote(number) => number,
+        };
+        match until(deadline, answered).await {
+            Some(Ok(result)) => result,
+            Some(Err(_)) => Err(Error::not_open().with_effect(Effect::Unknown)),
+            None => match shared.with(|state| state.machine.abandon(number)) {
+                Some((_, effect)) => Err(deadline_passed(effect)),
+                // It completed in the very moment, or is being applied by a promotion.
+                None => Err(deadline_passed(Effect::Unknown)),
+            },
+        }
+    }
+
+    pub(crate) fn waiter(&self, id: u32) -> Arc<Notify> {
+        self.shared.lock().waiters.entry(id).or_default().clone()
+    }
+
+    pub(crate) fn forget_waiter(&self, id: u32) {
+        self.shared.with(|state| {
+            state.waiters.remove(&id);
+            state.machine.close_iterator(id);
+        });
+    }
+
+    pub(crate) fn retry(&self) -> RetryPolicy {
+        self.shared.options.retry
+    }
+
+    pub(crate) fn timeout(&self) -> Option<Duration> {
+        self.shared.options.timeout
+    }
+
+    fn refuse_write(&self) -> Result<()> {
+        if self.shared.options.read_only {
+            return Err(Error::new(Code::ReadOnly, "the database was opened for reading only"));
+        }
+        Ok(())
+    }
+}
+
+async fn until<F: Future>(deadline: Option<tokio::time::Instant>, future: F) -> Option<F::Output> {
+    match deadline {
+        None => Some(future.await),
+        Some(deadline) => tokio::time::timeout_at(deadline, future).await.ok(),
+    }
+}
+
+pub(crate) fn deadline_passed(effect: Effect) -> Error {
+    Error::new(Code::Aborted, "the operation's deadline passed before the leader answered").with_effect(effect)
+}
+
+fn unexpected() -> Error {
+    Error::new(Code::Remote, "the leader's answer does not fit the request").with_effect(Effect::Unknown)
+}
+
+async fn local(
+    store: &dyn AbstractLevel,
+    operation: Operation,
+    deadline: Option<tokio::time::Instant>,
+) -> Result<Reply> {
+    let effect = if operation.is_write() { Effect::Unknown } else { Effect::None };
+    until(deadline, execute(store, operation)).await.unwrap_or_else(|| Err(deadline_passed(effect)))
+}
+
+async fn execute(store: &dyn AbstractLevel, operation: Operation) -> Result<Reply> {
+    match operation {
+        Operation::Get(key) => Ok(Reply::Value(store.get_opts(key, ReadOptions::default()).await?)),
+        Operation::GetMany(keys) => Ok(Reply::Values(store.get_many_opts(keys, ReadOptions::default()).await?)),
+        Operation::Write { batch, sync } => {
+            store.write_opts(batch, WriteOptions { sync }).await?;
+            Ok(Reply::Done)
+        }
+        Operation::Clear(options) => {
+            store.clear_opts(options).await?;
+            Ok(Reply::Done)
+        }
+        Operation::Status => Err(Error::not_supported("asking this process for a leader: it leads itself;")),
+    }
+}
+
+fn no_snapshots() -> Error {
+    Error::not_supported("an explicit snapshot of a shared database")
+}
+
+#[async_trait]
+impl AbstractLevel for Guest {
+    /// What the leader offers. Explicit snapshots are never among it: they could not outlive their leader.
+    fn manifest(&self) -> Manifest {
+        let state = self.shared.lock();
+        let read_only = state.manifest.read_only || self.shared.options.read_only;
+        Manifest { explicit_snapshots: false, exactly_once: false, read_only, ..state.manifest.clone() }
+    }
+
+    fn status(&self) -> Status {
+        self.shared.lock().status
+    }
+
+    fn events(&self) -> EventStream {
+        self.shared.events.subscribe()
+    }
+
+    async fn get_opts(&self, key: Bytes, options: ReadOptions) -> Result<Option<Bytes>> {
+        if options.snapshot.is_some() {
+            return Err(no_snapshots());
+        }
+        match self.run_operation(Operation::Get(key)).await? {
+            Reply::Value(value) => Ok(value),
+            _ => Err(unexpected()),
+        }
+    }
+
+    async fn get_many_opts(&self, keys: Vec<Bytes>, options: ReadOptions) -> Result<Vec<Option<Bytes>>> {
+        if options.snapshot.is_some() {
+            return Err(no_snapshots());
+        }
+        match self.run_operation(Operation::GetMany(keys)).await? {
+            Reply::Values(values) => Ok(values),
+            _ => Err(unexpected()),
+        }
+    }
+
+    async fn write_opts(&self, batch: Batch, options: WriteOptions) -> Result<()> {
+        if batch.is_empty() {
+            return self.check_open_now();
+        }
+        self.refuse_write()?;
+        let announced = self.shared.events.has_listeners().then(|| Arc::new(batch.clone()));
+        self.run_operation(Operation::Write { batch, sync: options.sync }).await?;
+        if let Some(batch) = announced {
+            self.shared.events.emit(|| Event::Write(batch));
+        }
+        Ok(())
+    }
+
+    async fn clear_opts(&self, options: ClearOptions) -> Result<()> {
+        if options.snapshot.is_some() {
+            return Err(no_snapshots());
+        }
+        self.refuse_write()?;
+        self.run_operation(Operation::Clear(options.clone())).await?;
+        self.shared.events.emit(|| Event::Clear(Arc::new(options)));
+        Ok(())
+    }
+
+    async fn iterator_opts(&self, options: IteratorOptions) -> Result<Box<dyn LevelIterator>> {
+        if options.snapshot.is_some() {
+            return Err(no_snapshots());
+        }
+        self.check_open_now()?;
+        Ok(Box::new(GuestIterator::open(self.clone(), options).await?))
+    }
+
+    async fn snapshot(&self) -> Result<Snapshot> {
+        self.check_open_now()?;
+        Err(no_snapshots())
+    }
+
+    /// Refuses operations, lets those under way finish, and ends. Without a connection there is nothing to wait for, and
+    /// they fail.
+    async fn close(&self) -> Result<()> {
+        let first = self.shared.with(|state| std::mem::replace(&mut state.status, Status::Closing)) == Status::Open;
+        if first {
+            self.shared.events.emit(|| Event::Closing);
+        }
+        if self.leader().is_some() {
+            self.settled().await;
+        }
+        self.finish_close();
+        if first {
+            self.shared.events.emit(|| Event::Closed);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,181 @@
+//! Iterators of a guest, over connections and promotions.
+
+use crate::{
+    Guest, RetryPolicy,
+    guest::deadline_passed,
+    machine::Taken,
+};
+use async_trait::async_trait;
+use rave_core::{
+    Bytes, Code, Effect, Entry, Error, IteratorOptions, LevelIterator, Position, Result, resume_iterator,
+};
+use std::{sync::Arc, time::Duration};
+use tokio::sync::Notify;
+
+/// Goes on behind the last key delivered, wherever the data is at the moment.
+pub(crate) struct GuestIterator {
+    guest: Guest,
+    id: u32,
+    news: Arc<Notify>,
+    options: IteratorOptions,
+    /// After a promotion: the store's own iterator, and where it stands.
+    local: Option<Local>,
+    closed: bool,
+}
+
+struct Local {
+    inner: Box<dyn LevelIterator>,
+    position: Position,
+    ended: bool,
+}
+
+impl GuestIterator {
+    /// Opens the iterator. Returns once its view is fixed: when the store has opened it, here or at the leader.
+    pub(crate) async fn open(guest: Guest, options: IteratorOptions) -> Result<Self> {
+        let id = guest.shared.with(|state| state.machine.open_iterator(options.clone()));
+        let news = guest.waiter(id);
+        let mut iterator = Self { guest, id, news, options, local: None, closed: false };
+        let timeout = iterator.guest.timeout();
+        within(timeout, iterator.opened()).await?;
+        Ok(iterator)
+    }
+
+    async fn opened(&mut self) -> Result<()> {
+        loop {
+            if self.go_local().await? || self.guest.shared.with(|state| state.machine.iterator_opened(self.id)) {
+                return Ok(());
+            }
+            self.news.notified().await;
+        }
+    }
+
+    /// Makes sure that the store's own iterator is open if the store is in this process.
+    async fn go_local(&mut self) -> Result<bool> {
+        if self.guest.is_closed() {
+            return Err(Error::not_open());
+        }
+        let Some(store) = self.guest.local()? else {
+            self.leave_local();
+            return Ok(false);
+        };
+        if self.local.is_none() {
+            let position = self.guest.shared.with(|state| state.machine.position_to_resume(self.id))?;
+            // What has arrived up to the end is delivered from there; the end is sticky.
+            let Some(position) = position else { return Ok(false) };
+            // Keys are the bookmarks, so the store's iterator always has them.
+            let options = IteratorOptions { keys: true, ..self.options.clone() };
+            let inner = resume_iterator(&*store, options, position.clone()).await?;
+            self.local = Some(Local { inner, position, ended: false });
+        }
+        Ok(true)
+    }
+
+    fn leave_local(&mut self) {
+        if let Some(local) = self.local.take() {
+            self.guest.shared.with(|state| state.machine.reposition(self.id, local.position, local.ended));
+        }
+    }
+
+    async fn fetch(&mut self, size: usize) -> Result<Vec<Entry>> {
+        loop {
+            if self.closed {
+                return Err(closed());
+            }
+            if self.go_local().await? {
+                let Some(local) = &mut self.local else { continue };
+                match local.inner.next_many(size).await {
+                    Ok(mut entries) => {
+                        if let Some(last) = entries.last() {
+                            local.position.delivered += entries.len() as u64;
+                            local.position.bookmark = Some(last.key.clone());
+                            local.position.seek = None;
+                        } else {
+                            local.ended = true;
+                        }
+                        if !self.options.keys {
+                            entries.iter_mut().for_each(|entry| entry.key = Bytes::new());
+                        }
+                        return Ok(entries);
+                    }
+                    // This process no longer leads: go on wherever the data is.
+                    Err(error) if error.code() == Code::DatabaseNotOpen && self.still_wanted() => {
+                        self.leave_local();
+                        tokio::time::sleep(Duration::from_millis(1)).await;
+                        continue;
+                    }
+                    Err(error) => return Err(error),
+                }
+            }
+            match self.guest.shared.with(|state| state.machine.take(self.id, size)) {
+                Taken::Entries(entries) => return Ok(entries),
+                Taken::End => return Ok(Vec::new()),
+                Taken::Failed(error) => return Err(error),
+                Taken::Wait => self.news.notified().await,
+            }
+        }
+    }
+
+    fn still_wanted(&self) -> bool {
+        !self.guest.is_closed() && self.guest.retry() != RetryPolicy::Never
+    }
+}
+
+fn closed() -> Error {
+    Error::new(Code::IteratorNotOpen, "the iterator is closed")
+}
+
+async fn within<R>(timeout: Option<Duration>, work: impl Future<Output = Result<R>>) -> Result<R> {
+    match timeout {
+        None => work.await,
+        Some(timeout) => {
+            tokio::time::timeout(timeout, work).await.unwrap_or_else(|_| Err(deadline_passed(Effect::None)))
+        }
+    }
+}
+
+#[async_trait]
+impl LevelIterator for GuestIterator {
+    async fn next(&mut self) -> Result<Option<Entry>> {
+        Ok(self.next_many(1).await?.pop())
+    }
+
+    async fn next_many(&mut self, size: usize) -> Result<Vec<Entry>> {
+        let timeout = self.guest.timeout();
+        within(timeout, self.fetch(size)).await
+    }
+
+    async fn seek(&mut self, target: Bytes) -> Result<()> {
+        if self.closed {
+            return Err(closed());
+        }
+        if self.go_local().await?
+            && let Some(local) = &mut self.local
+        {
+            local.inner.seek(target.clone()).await?;
+            local.position.seek = Some(target);
+            local.position.bookmark = None;
+            local.ended = false;
+            return Ok(());
+        }
+        self.guest.shared.with(|state| state.machine.seek(self.id, target));
+        Ok(())
+    }
+
+    async fn close(&mut self) -> Result<()> {
+        if !std::mem::replace(&mut self.closed, true) {
+            self.guest.forget_waiter(self.id);
+            if let Some(mut local) = self.local.take() {
+                local.inner.close().await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Drop for GuestIterator {
+    fn drop(&mut self) {
+        if !self.closed {
+            self.guest.forget_waiter(self.id);
+        }
+    }
+}

@@ -1,0 +1,307 @@
+//! The iterators of a guest.
+
+use super::requests::range_options;
+use bytes::{Bytes, BytesMut};
+use rave_core::{Code, Entry, Error, IteratorOptions, Position, Result};
+use rave_transport::wire::{
+    Request,
+    message::{self, IteratorData},
+};
+use std::collections::{BTreeMap, VecDeque};
+
+/// What an iterator has to give.
+#[derive(Debug)]
+pub enum Taken {
+    /// Some entries.
+    Entries(Vec<Entry>),
+    /// There are no more.
+    End,
+    /// It failed; asking again gives the same.
+    Failed(Error),
+    /// Nothing yet: ask again when the machine says that there is news.
+    Wait,
+}
+
+#[derive(Debug)]
+struct Iter {
+    options: IteratorOptions,
+    position: Position,
+    seq: u32,
+    /// Frames received and not delivered whole.
+    frames: VecDeque<VecDeque<Entry>>,
+    /// The leader has answered since the opening or the last seek.
+    answered: bool,
+    ended: bool,
+    failed: Option<Error>,
+    /// The leader knows a narrower range than the user asked for, because the legacy protocol cannot resume right.
+    narrowed: bool,
+    /// A frame was consumed while nothing could be sent; never carried over to another connection.
+    open_remotely: bool,
+}
+
+impl Iter {
+    fn left(&self) -> Option<u64> {
+        self.options.limit.map(|limit| limit.saturating_sub(self.position.delivered))
+    }
+
+    fn exhausted(&self) -> bool {
+        self.left() == Some(0)
+    }
+
+    fn forget_received(&mut self) {
+        self.frames.clear();
+        self.answered = false;
+        self.ended = false;
+    }
+
+    fn send_open(&mut self, id: u32, legacy: bool, out: &mut BytesMut) -> Result<()> {
+        let position = &self.position;
+        let plain = |bookmark, consumed| message::Iterator {
+            id,
+            seq: self.seq,
+            options: None,
+            consumed: Some(consumed),
+            bookmark,
+            seek: position.seek.clone(),
+        };
+        let reverse = self.options.reverse;
+        let message = if legacy {
+            // The reference implementation resumes behind a bookmark wrongly in reverse, so the range itself is cut, and
+            // the limit with it.
+            let rest = match (&position.seek, &position.bookmark) {
+                (None, Some(bookmark)) => self.options.range.behind(bookmark, reverse),
+                _ => self.options.range.clone(),
+            };
+            self.narrowed = position.delivered > 0 || position.bookmark.is_some();
+            let options = range_options(&rest, reverse, self.left(), true)?;
+            message::Iterator { options: Some(options), ..plain(None, 0) }
+        } else {
+            self.narrowed = false;
+            let options = range_options(&self.options.range, reverse, self.options.limit, false)?;
+            message::Iterator { options: Some(options), ..plain(position.bookmark.clone(), position.delivered) }
+        };
+        let options = message.options.map(|options| message::RangeOptions {
+            // Keys are the bookmarks, so they always travel.
+            keys: Some(true),
+            values: Some(self.options.values),
+            ..options
+        });
+        Request::Iterator(message::Iterator { options, ..message }).encode(out);
+        self.open_remotely = true;
+        Ok(())
+    }
+}
+
+/// All iterators of a guest by id.
+#[derive(Debug, Default)]
+pub(super) struct Iterators {
+    next: u32,
+    open: BTreeMap<u32, Iter>,
+    woken: Vec<u32>,
+}
+
+impl Iterators {
+    pub(super) fn woken(&mut self) -> Vec<u32> {
+        std::mem::take(&mut self.woken)
+    }
+
+    pub(super) fn wake_all(&mut self) {
+        self.woken.extend(self.open.keys());
+    }
+
+    pub(super) fn open(&mut self, options: IteratorOptions, link: Option<(bool, &mut BytesMut)>) -> u32 {
+        // Ids may wrap in a very long life; those in use are skipped.
+        loop {
+            self.next = self.next.wrapping_add(1);
+            if !self.open.contains_key(&self.next) {
+                break;
+            }
+        }
+        let id = self.next;
+        let mut iter = Iter {
+            options,
+            position: Position::default(),
+            seq: 0,
+            frames: VecDeque::new(),
+            answered: false,
+            ended: false,
+            failed: None,
+            narrowed: false,
+            open_remotely: false,
+        };
+        if let Some((legacy, out)) = link {
+            iter.failed = iter.send_open(id, legacy, out).err();
+        }
+        self.open.insert(id, iter);
+        id
+    }
+
+    pub(super) fn opened(&self, id: u32) -> bool {
+        self.open.get(&id).is_none_or(|iter| iter.answered || iter.failed.is_some())
+    }
+
+    pub(super) fn take(&mut self, id: u32, size: usize, out: Option<&mut BytesMut>) -> Taken {
+        let Some(iter) = self.open.get_mut(&id) else {
+            return Taken::Failed(Error::new(Code::IteratorNotOpen, "the iterator is closed"));
+        };
+        if let Some(error) = &iter.failed {
+            return Taken::Failed(error.clone());
+        }
+        if iter.exhausted() {
+            return Taken::End;
+        }
+        let mut entries = Vec::new();
+        let mut consumed = Vec::new();
+        while entries.len() < size.max(1) {
+            let Some(frame) = iter.frames.front_mut() else { break };
+            let want = size.max(1) - entries.len();
+            if frame.len() <= want && entries.is_empty() {
+                entries = std::mem::take(frame).into();
+            } else {
+                entries.extend(frame.drain(..want.min(frame.len())));
+            }
+            if frame.is_empty() {
+                iter.frames.pop_front();
+                consumed.push(entries.len() as u64);
+            }
+        }
+        if let Some(out) = out {
+            for count in consumed {
+                let consumed = iter.position.delivered + count;
+                Request::IteratorAck(message::IteratorAck { id, seq: iter.seq, consumed }).encode(out);
+            }
+        }
+        match entries.last() {
+            Some(last) => {
+                iter.position.delivered += entries.len() as u64;
+                iter.position.bookmark = Some(last.key.clone());
+                iter.position.seek = None;
+                if !iter.options.keys {
+                    entries.iter_mut().for_each(|entry| entry.key = Bytes::new());
+                }
+                Taken::Entries(entries)
+            }
+            None if iter.ended => Taken::End,
+            None => Taken::Wait,
+        }
+    }
+
+    pub(super) fn seek(&mut self, id: u32, target: Bytes, link: Option<(bool, &mut BytesMut)>) {
+        let Some(iter) = self.open.get_mut(&id) else { return };
+        iter.forget_received();
+        iter.seq = iter.seq.wrapping_add(1);
+        iter.position.seek = Some(target.clone());
+        iter.position.bookmark = None;
+        let Some((legacy, out)) = link else { return };
+        if iter.narrowed || !iter.open_remotely {
+            Request::IteratorClose(message::IteratorClose { id }).encode(out);
+            iter.failed = iter.send_open(id, legacy, out).err();
+        } else {
+            let seek = message::IteratorSeek { id, seq: iter.seq, target: Some(target) };
+            Request::IteratorSeek(seek).encode(out);
+        }
+    }
+
+    pub(super) fn close(&mut self, id: u32, out: Option<&mut BytesMut>) {
+        if let Some(iter) = self.open.remove(&id)
+            && let Some(out) = out
+            && iter.open_remotely
+        {
+            Request::IteratorClose(message::IteratorClose { id }).encode(out);
+        }
+    }
+
+    pub(super) fn position_to_resume(&self, id: u32) -> Result<Option<Position>> {
+        match self.open.get(&id) {
+            None => Err(Error::new(Code::IteratorNotOpen, "the iterator is closed")),
+            Some(Iter { failed: Some(error), .. }) => Err(error.clone()),
+            Some(iter) => Ok((!iter.ended).then(|| iter.position.clone())),
+        }
+    }
+
+    pub(super) fn reposition(
+        &mut self,
+        id: u32,
+        position: Position,
+        ended: bool,
+        link: Option<(bool, &mut BytesMut)>,
+    ) {
+        let Some(iter) = self.open.get_mut(&id) else { return };
+        iter.forget_received();
+        iter.seq = iter.seq.wrapping_add(1);
+        iter.position = position;
+        iter.ended = ended;
+        if let Some((legacy, out)) = link
+            && !ended
+        {
+            iter.failed = iter.send_open(id, legacy, out).err();
+        }
+    }
+
+    pub(super) fn data(&mut self, data: IteratorData) -> Result<()> {
+        let Some(iter) = self.open.get_mut(&data.id).filter(|iter| iter.seq == data.seq && !iter.ended) else {
+            return Ok(());
+        };
+        let per_entry = if iter.options.values { 2 } else { 1 };
+        if data.data.is_empty() || data.data.len() % per_entry != 0 {
+            return Err(Error::new(Code::Remote, "the leader sent half an entry of an iterator"));
+        }
+        let mut parts = data.data.into_iter();
+        let mut frame = VecDeque::with_capacity(parts.len() / per_entry);
+        while let Some(key) = parts.next() {
+            let value = if iter.options.values { parts.next().unwrap_or_default() } else { Bytes::new() };
+            frame.push_back(Entry { key, value });
+        }
+        iter.frames.push_back(frame);
+        iter.answered = true;
+        self.woken.push(data.id);
+        Ok(())
+    }
+
+    pub(super) fn end(&mut self, id: u32, seq: u32) {
+        if let Some(iter) = self.open.get_mut(&id).filter(|iter| iter.seq == seq) {
+            iter.ended = true;
+            iter.answered = true;
+            self.woken.push(id);
+        }
+    }
+
+    pub(super) fn error(&mut self, id: u32, seq: u32, error: Error) {
+        // A leader that could not read the request does not know its seq and says 0.
+        if let Some(iter) = self.open.get_mut(&id).filter(|iter| iter.seq == seq || seq == 0) {
+            iter.failed = Some(error);
+            self.woken.push(id);
+        }
+    }
+
+    pub(super) fn connected(&mut self, legacy: bool, out: &mut BytesMut) {
+        for (&id, iter) in &mut self.open {
+            // What has reached its end needs no leader, until a seek.
+            if iter.failed.is_none() && !iter.ended {
+                if let Err(error) = iter.send_open(id, legacy, out) {
+                    iter.failed = Some(error);
+                    self.woken.push(id);
+                }
+            }
+        }
+    }
+
+    /// The connection is gone; iterators fail with `error`, or wait to be resumed.
+    pub(super) fn disconnected(&mut self, error: Option<&Error>) {
+        for (&id, iter) in &mut self.open {
+            iter.open_remotely = false;
+            // An iterator that has received everything up to the end delivers that; nothing is asked for again.
+            if iter.ended {
+                continue;
+            }
+            iter.forget_received();
+            iter.seq = iter.seq.wrapping_add(1);
+            if let Some(error) = error
+                && iter.failed.is_none()
+            {
+                iter.failed = Some(error.clone());
+                self.woken.push(id);
+            }
+        }
+    }
+}

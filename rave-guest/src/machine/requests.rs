@@ -1,0 +1,149 @@
+//! Operations as requests, and callbacks as replies.
+
+use super::{Leader, Operation, Reply};
+use bytes::BytesMut;
+use rave_core::{Code, Effect, Error, KeyRange, Result};
+use rave_transport::wire::{
+    Request,
+    message::{self, BatchOperation, Callback, GetManyCallback, RangeOptions},
+};
+use std::ops::Bound;
+
+/// What legacy peers say for a missing key.
+const NOT_FOUND: &str = "LEVEL_NOT_FOUND";
+
+pub(super) fn encode(operation: &Operation, id: u32, leader: &Leader, out: &mut BytesMut) -> Result<()> {
+    let sync = |sync: bool| {
+        if sync && leader.legacy {
+            return Err(Error::not_supported("a synced write through a leader of the legacy protocol"));
+        }
+        Ok(sync.then_some(true))
+    };
+    let request = match operation {
+        Operation::Get(key) => Request::Get(message::Get { id, key: Some(key.clone()) }),
+        Operation::GetMany(keys) => Request::GetMany(message::GetMany { id, keys: keys.clone() }),
+        Operation::Write { batch, sync: synced } => {
+            let sync = sync(*synced)?;
+            let mut operations = batch.operations();
+            match (operations.len(), operations.next()) {
+                (1, Some(rave_core::Operation::Put { key, value })) => {
+                    Request::Put(message::Put { id, key: Some(key.clone()), value: Some(value.clone()), sync })
+                }
+                (1, Some(rave_core::Operation::Del { key })) => {
+                    Request::Del(message::Del { id, key: Some(key.clone()), sync })
+                }
+                _ => {
+                    let ops = batch.operations().map(|operation| match operation {
+                        rave_core::Operation::Put { key, value } => BatchOperation {
+                            kind: "put".to_owned(),
+                            key: Some(key.clone()),
+                            value: Some(value.clone()),
+                        },
+                        rave_core::Operation::Del { key } => {
+                            BatchOperation { kind: "del".to_owned(), key: Some(key.clone()), value: None }
+                        }
+                    });
+                    Request::Batch(message::Batch { id, ops: ops.collect(), sync })
+                }
+            }
+        }
+        Operation::Clear(options) => {
+            let sync = sync(options.sync)?;
+            // Iterators' two fields are not sent: the reference implementation leaves them out here.
+            let range = RangeOptions {
+                keys: None,
+                values: None,
+                ..range_options(&options.range, options.reverse, options.limit, leader.legacy)?
+            };
+            Request::Clear(message::Clear { id, options: Some(range), sync })
+        }
+        Operation::Status if leader.legacy => {
+            return Err(Error::not_supported("asking a leader of the legacy protocol how it fares"));
+        }
+        Operation::Status => Request::Status(message::StatusRequest { id }),
+    };
+    request.encode(out);
+    Ok(())
+}
+
+/// A range as the wire has it, with keys and values.
+pub(super) fn range_options(range: &KeyRange, reverse: bool, limit: Option<u64>, legacy: bool) -> Result<RangeOptions> {
+    let (gte, gt) = match range.lower() {
+        Bound::Included(key) => (Some(key.clone()), None),
+        Bound::Excluded(key) => (None, Some(key.clone())),
+        Bound::Unbounded => (None, None),
+    };
+    let (lte, lt) = match range.upper() {
+        Bound::Included(key) => (Some(key.clone()), None),
+        Bound::Excluded(key) => (None, Some(key.clone())),
+        Bound::Unbounded => (None, None),
+    };
+    let (short, long) = match limit {
+        None => (-1, None),
+        Some(limit) => match i32::try_from(limit) {
+            Ok(limit) => (limit, None),
+            Err(_) if legacy => {
+                return Err(Error::not_supported("a limit of 2^31 or more through a leader of the legacy protocol"));
+            }
+            Err(_) => (-1, Some(limit)),
+        },
+    };
+    Ok(RangeOptions {
+        keys: Some(true),
+        values: Some(true),
+        gt,
+        gte,
+        lt,
+        lte,
+        limit: Some(short),
+        reverse: Some(reverse),
+        long_limit: long,
+    })
+}
+
+pub(super) fn callback(operation: &Operation, answer: Callback) -> Result<Reply> {
+    if let Some(code) = answer.error {
+        if code == NOT_FOUND && matches!(operation, Operation::Get(_)) {
+            return Ok(Reply::Value(None));
+        }
+        let effect = match answer.effect {
+            Some(1) => Effect::Unknown,
+            // A legacy leader does not say; a native one leaves it out for "none".
+            _ => Effect::None,
+        };
+        return Err(error_of(Some(&code), answer.message.unwrap_or_default()).with_effect(effect));
+    }
+    match operation {
+        // An empty value may be left out by peers that take it for the field's default.
+        Operation::Get(_) => Ok(Reply::Value(Some(answer.value.unwrap_or_default()))),
+        Operation::Write { .. } | Operation::Clear(_) => Ok(Reply::Done),
+        Operation::GetMany(_) | Operation::Status => Err(unexpected()),
+    }
+}
+
+pub(super) fn get_many(operation: &Operation, answer: GetManyCallback) -> Result<Reply> {
+    if let Some(code) = answer.error {
+        return Err(error_of(Some(&code), answer.message.unwrap_or_default()));
+    }
+    match operation {
+        Operation::GetMany(keys) if keys.len() == answer.values.len() => {
+            Ok(Reply::Values(answer.values.into_iter().map(|value| value.value).collect()))
+        }
+        _ => Err(unexpected()),
+    }
+}
+
+fn unexpected() -> Error {
+    Error::new(Code::Remote, "the leader's answer does not fit the request").with_effect(Effect::Unknown)
+}
+
+pub(super) fn error_of(code: Option<&str>, message: String) -> Error {
+    let name = code.unwrap_or("");
+    let known = Code::from_name(name);
+    let text = match (message.is_empty(), known) {
+        (false, Some(_)) => format!("the leader says: {message}"),
+        (false, None) => format!("the leader says: {message} ({name})"),
+        (true, _) => format!("the leader reports {name}"),
+    };
+    Error::new(known.unwrap_or(Code::Remote), text)
+}
