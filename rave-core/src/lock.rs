@@ -243,7 +243,8 @@ mod linux {
         let metadata = file.metadata().ok()?;
         let device = metadata.dev();
         let place = format!("{:02x}:{:02x}:{}", major(device), minor(device), metadata.ino());
-        holder_in(&std::fs::read_to_string("/proc/locks").ok()?, &place)
+        // The kernel gives the list in pieces, and a line can be missed while locks come and go between two of them.
+        (0..3).find_map(|_| holder_in(&std::fs::read_to_string("/proc/locks").ok()?, &place))
     }
 
     /// Lines are such as `3: FLOCK  ADVISORY  WRITE 4711 08:01:1234 0 EOF`; one with `->` in it waits.

@@ -43,9 +43,9 @@ async fn items_come_back_as_they_were_written() {
     let db = MemoryLevel::new();
     let users = db.typed(Utf8, Json::<User>::new());
     let alice = user("Alice", 40);
-    users.put(&"alice", &alice).await.unwrap();
+    users.put("alice", &alice).await.unwrap();
     users.put(&String::from("bob"), &user("Bob", 50)).await.unwrap();
-    assert_eq!(users.get(&"alice").await.unwrap(), Some(alice.clone()));
+    assert_eq!(users.get("alice").await.unwrap(), Some(alice.clone()));
     assert_eq!(users.get("nobody").await.unwrap(), None);
     assert!(users.has("bob").await.unwrap() && !users.has("nobody").await.unwrap());
     let many = users.get_many(["bob", "nobody", "alice"]).await.unwrap();
