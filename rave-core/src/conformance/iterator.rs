@@ -38,7 +38,7 @@ pub async fn keys_come_in_the_order_of_their_bytes(h: &mut Harness) {
         let query = Query { reverse, ..Query::default() };
         let mut iterator = db.iterator(query.iterator()).await.unwrap();
         let mut seen = Vec::new();
-        for step in 0.. {
+        for step in 0..1_000 {
             if step == 5 {
                 h.disturb().await;
             }
