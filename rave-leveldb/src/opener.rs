@@ -66,7 +66,13 @@ impl LevelDb {
                     return refuse("does not exist and is not to be created");
                 }
                 fs::create_dir_all(&self.path)
-                    .map_err(|error| Error::io(format!("creating the directory {}", self.path.display()), error))
+                    .map_err(|error| Error::io(format!("creating the directory {}", self.path.display()), error))?;
+                // So that what is written with `sync` can be found after power loss. Not every file system can do it.
+                #[cfg(unix)]
+                if let Some(parent) = self.path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+                    let _ = fs::File::open(parent).and_then(|parent| parent.sync_all());
+                }
+                Ok(())
             }
             Err(error) => Err(Error::io(format!("looking at {}", self.path.display()), error)),
         }
