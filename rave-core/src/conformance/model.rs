@@ -14,6 +14,9 @@ pub(super) struct Bounds {
     pub(super) lte: Option<Bytes>,
 }
 
+/// Sets one bound, or none.
+type SetBound = Box<dyn Fn(&mut Bounds)>;
+
 impl Bounds {
     pub(super) fn contains(&self, key: &[u8]) -> bool {
         let above = match (&self.gte, &self.gt) {
@@ -49,7 +52,7 @@ impl Bounds {
     /// Every pair of one lower and one upper bound over `targets`, each absent, exclusive or inclusive.
     pub(super) fn combinations(targets: &[&[u8]]) -> Vec<Self> {
         let sides = |exclusive: fn(&mut Self, Bytes), inclusive: fn(&mut Self, Bytes)| {
-            let mut sides: Vec<Box<dyn Fn(&mut Self)>> = vec![Box::new(|_: &mut Self| ())];
+            let mut sides: Vec<SetBound> = vec![Box::new(|_: &mut Self| ())];
             for target in targets {
                 let target = b(target);
                 let again = target.clone();
