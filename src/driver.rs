@@ -4,9 +4,7 @@ use crate::{
     Role,
     election::{Election, Input, Step},
 };
-use rave_core::{
-    AbstractLevel, Code, Error, Event, EventHub, LockAttempt, LockedStore, Opener, Result,
-};
+use rave_core::{AbstractLevel, Code, Error, Event, EventHub, LockAttempt, LockedStore, Opener, Result};
 use rave_guest::Guest;
 use rave_host::{GuardedLevel, Host, HostOptions, HostStats};
 use rave_transport::{Connect, Connection, Transport};

@@ -1,11 +1,11 @@
 //! The handle of a shared database.
 
+#[cfg(all(feature = "leveldb", feature = "ipc"))]
+use crate::Builder;
 use crate::{
     LeaderStatus, Role,
     driver::{Figures, Phase},
 };
-#[cfg(all(feature = "leveldb", feature = "ipc"))]
-use crate::Builder;
 use async_trait::async_trait;
 use rave_core::{
     AbstractLevel, Batch, Bytes, ClearOptions, Error, Event, EventHub, EventStream, IteratorOptions, LevelIterator,
@@ -89,7 +89,8 @@ impl RaveLevel {
     /// Errors: `LEVEL_NOT_SUPPORTED` if the leader speaks only the legacy protocol.
     pub async fn leader_status(&self) -> Result<LeaderStatus> {
         loop {
-            let own = self.inner.figures.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(|figures| figures());
+            let own =
+                self.inner.figures.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(|figures| figures());
             if let Some(stats) = own {
                 return Ok(LeaderStatus {
                     pid: Some(std::process::id()),

@@ -41,12 +41,7 @@ pub async fn connect(transport: Arc<dyn Transport>, options: GuestOptions) -> Re
 }
 
 /// Ends when the guest is closed, or when the very first connection leads to nothing.
-async fn keep_connected(
-    guest: &Guest,
-    transport: &dyn Transport,
-    first: Connection,
-    greeted: oneshot::Sender<()>,
-) {
+async fn keep_connected(guest: &Guest, transport: &dyn Transport, first: Connection, greeted: oneshot::Sender<()>) {
     let mut connection = Some(first);
     let mut greeted = Some(greeted);
     let mut pause = MIN_PAUSE;

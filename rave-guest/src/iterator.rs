@@ -1,14 +1,8 @@
 //! Iterators of a guest, over connections and promotions.
 
-use crate::{
-    Guest, RetryPolicy,
-    guest::deadline_passed,
-    machine::Taken,
-};
+use crate::{Guest, RetryPolicy, guest::deadline_passed, machine::Taken};
 use async_trait::async_trait;
-use rave_core::{
-    Bytes, Code, Effect, Entry, Error, IteratorOptions, LevelIterator, Position, Result, resume_iterator,
-};
+use rave_core::{Bytes, Code, Effect, Entry, Error, IteratorOptions, LevelIterator, Position, Result, resume_iterator};
 use std::{sync::Arc, time::Duration};
 use tokio::sync::Notify;
 

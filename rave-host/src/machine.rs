@@ -68,7 +68,7 @@ pub enum Work {
         options: Box<IteratorOptions>,
         /// Where to go on.
         position: Position,
-        /// Entries of the first page.
+        /// Entries of the first page; may be 0, for an iterator whose limit is reached.
         page: usize,
     },
     /// Fetch a page of an iterator, after seeking if a target is given.
@@ -138,6 +138,12 @@ struct Iter {
     finished: bool,
     /// Entries of the next page.
     page: usize,
+    /// The guest's limit on the entries that its user gets.
+    limit: Option<u64>,
+    /// Entries that its user has got, as far as is known.
+    consumed: u64,
+    /// What the limit leaves for this seq. Pages are read ahead of the user, so a seek gives back what was not consumed.
+    left: Option<u64>,
     /// A seek that the store has not seen yet.
     seek: Option<Bytes>,
 }
@@ -180,6 +186,7 @@ impl Machine {
                 if let Some(iter) = self.iterators.get_mut(&ack.id)
                     && iter.seq == ack.seq
                 {
+                    iter.consumed = ack.consumed;
                     iter.unacknowledged = iter.unacknowledged.saturating_sub(1);
                 }
             }
@@ -241,8 +248,18 @@ impl Machine {
         let id = *id;
         let iter = self.iterators.get_mut(&id)?;
         self.last_turn = id;
+        let page = match iter.left {
+            Some(0) => {
+                let seq = iter.seq;
+                iter.finished = true;
+                self.send(&Response::IteratorEnd(IteratorEnd { id, seq }));
+                return self.next_page();
+            }
+            Some(left) => iter.page.min(usize::try_from(left).unwrap_or(usize::MAX)),
+            None => iter.page,
+        };
         self.waiting = Some(Waiting::Page { id, seq: iter.seq });
-        Some(Work::Page { id, seek: iter.seek.take(), page: iter.page })
+        Some(Work::Page { id, seek: iter.seek.take(), page })
     }
 
     fn begin(&mut self, request: Request) -> Option<(Waiting, Work)> {
@@ -310,16 +327,17 @@ impl Machine {
                 let options = IteratorOptions {
                     range: range_of(&range),
                     reverse: range.reverse.unwrap_or(false),
-                    limit: limit_of(&range),
+                    // Counted here: the store would count what was read ahead.
+                    limit: None,
                     keys: range.keys.unwrap_or(true),
                     values: range.values.unwrap_or(true),
                     snapshot: None,
                 };
-                let position = Position {
-                    delivered: open.consumed.unwrap_or(0),
-                    bookmark: open.bookmark,
-                    seek: open.seek,
-                };
+                let position =
+                    Position { delivered: open.consumed.unwrap_or(0), bookmark: open.bookmark, seek: open.seek };
+                let limit = limit_of(&range);
+                let left = limit.map(|limit| limit.saturating_sub(position.delivered));
+                let page = left.map_or(FIRST_PAGE, |left| FIRST_PAGE.min(usize::try_from(left).unwrap_or(usize::MAX)));
                 let iter = Iter {
                     seq: open.seq,
                     keys: options.keys,
@@ -327,17 +345,22 @@ impl Machine {
                     unacknowledged: 0,
                     finished: false,
                     page: FIRST_PAGE,
+                    limit,
+                    consumed: position.delivered,
+                    left,
                     seek: None,
                 };
                 self.iterators.insert(open.id, iter);
                 let waiting = Waiting::Page { id: open.id, seq: open.seq };
-                (waiting, Work::Open { id: open.id, options: Box::new(options), position, page: FIRST_PAGE })
+                (waiting, Work::Open { id: open.id, options: Box::new(options), position, page })
             }
             Request::IteratorSeek(seek) => {
                 if let Some(iter) = self.iterators.get_mut(&seek.id) {
                     iter.seq = seek.seq;
                     iter.unacknowledged = 0;
                     iter.finished = false;
+                    iter.consumed = seek.consumed.unwrap_or(iter.consumed);
+                    iter.left = iter.limit.map(|limit| limit.saturating_sub(iter.consumed));
                     iter.seek = Some(seek.target.unwrap_or_default());
                 }
                 return None;
@@ -453,6 +476,7 @@ impl Machine {
             Ok(entries) => {
                 let bytes: usize = entries.iter().map(|entry| entry.key.len() + entry.value.len() + 8).sum();
                 iter.unacknowledged += 1;
+                iter.left = iter.left.map(|left| left.saturating_sub(entries.len() as u64));
                 iter.page = (PAGE_BYTES * entries.len() / bytes.max(1)).clamp(1, MAX_PAGE);
                 self.served += entries.len() as u64;
                 let (keys, values) = (iter.keys, iter.values);

@@ -122,7 +122,7 @@ impl Session {
                 }
                 Outcome::Page(match resume_iterator(&self.store, *options, position).await {
                     Ok(mut iterator) => {
-                        let entries = iterator.next_many(page).await;
+                        let entries = if page == 0 { Ok(Vec::new()) } else { iterator.next_many(page).await };
                         self.iterators.insert(id, iterator);
                         entries
                     }

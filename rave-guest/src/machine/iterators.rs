@@ -152,9 +152,11 @@ impl Iterators {
         }
         let mut entries = Vec::new();
         let mut consumed = Vec::new();
-        while entries.len() < size.max(1) {
+        let left = iter.left().map_or(usize::MAX, |left| usize::try_from(left).unwrap_or(usize::MAX));
+        let size = size.max(1).min(left);
+        while entries.len() < size {
             let Some(frame) = iter.frames.front_mut() else { break };
-            let want = size.max(1) - entries.len();
+            let want = size - entries.len();
             if frame.len() <= want && entries.is_empty() {
                 entries = std::mem::take(frame).into();
             } else {
@@ -197,7 +199,8 @@ impl Iterators {
             Request::IteratorClose(message::IteratorClose { id }).encode(out);
             iter.failed = iter.send_open(id, legacy, out).err();
         } else {
-            let seek = message::IteratorSeek { id, seq: iter.seq, target: Some(target) };
+            let consumed = (!legacy).then_some(iter.position.delivered);
+            let seek = message::IteratorSeek { id, seq: iter.seq, target: Some(target), consumed };
             Request::IteratorSeek(seek).encode(out);
         }
     }
@@ -219,13 +222,7 @@ impl Iterators {
         }
     }
 
-    pub(super) fn reposition(
-        &mut self,
-        id: u32,
-        position: Position,
-        ended: bool,
-        link: Option<(bool, &mut BytesMut)>,
-    ) {
+    pub(super) fn reposition(&mut self, id: u32, position: Position, ended: bool, link: Option<(bool, &mut BytesMut)>) {
         let Some(iter) = self.open.get_mut(&id) else { return };
         iter.forget_received();
         iter.seq = iter.seq.wrapping_add(1);

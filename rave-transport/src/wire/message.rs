@@ -127,6 +127,8 @@ messages! {
         (uint32, required, tag = "2") seq: u32,
         /// Where to.
         (bytes = "bytes", optional, tag = "3") target: Option<Bytes>,
+        /// Extension: entries delivered to the user so far, which count against the limit.
+        (uint64, optional, tag = "32") consumed: Option<u64>,
     }
     /// Asks for several values; answered by a [`GetManyCallback`].
     GetMany {

@@ -83,7 +83,12 @@ impl Messages {
             6 => Request::GetMany(GetMany { id, keys: self.many(Self::bytes) }),
             7 => Request::IteratorClose(IteratorClose { id }),
             8 => Request::IteratorAck(IteratorAck { id, seq: self.id(), consumed: self.rng.u64(..) }),
-            9 => Request::IteratorSeek(IteratorSeek { id, seq: self.id(), target: Some(self.bytes()) }),
+            9 => Request::IteratorSeek(IteratorSeek {
+                id,
+                seq: self.id(),
+                target: Some(self.bytes()),
+                consumed: self.maybe(|own| own.rng.u64(..)),
+            }),
             10 => Request::Hello(Hello { version: id, pid: self.maybe(Self::id) }),
             _ => Request::Status(StatusRequest { id }),
         }
