@@ -31,6 +31,13 @@ async fn rest(connection: &mut Connection) -> Vec<u8> {
     bytes
 }
 
+/// Lets tasks that were spawned reach their wait.
+async fn settle() {
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+}
+
 #[tokio::test]
 async fn guests_find_the_one_who_listens_and_nobody_else() {
     let transport = MemoryTransport::new();
@@ -94,7 +101,7 @@ async fn a_cut_ends_every_connection_at_both_ends_and_loses_what_is_on_its_way()
     assert_eq!(faults.connections(), 2);
     let reader = tokio::spawn(async move { rest(&mut waiting).await });
     guest.writer.write_all(b"lost").await.unwrap();
-    tokio::task::yield_now().await;
+    settle().await;
     faults.cut_all();
     assert_eq!(faults.connections(), 0);
     assert_eq!(rest(&mut host).await, b"");
@@ -138,14 +145,14 @@ async fn a_stalled_connection_stays_open_and_goes_on_later() {
     assert!(timeout(Duration::from_millis(50), host.reader.read_u8()).await.is_err());
     assert_eq!(faults.connections(), 1);
     let reader = tokio::spawn(async move { rest(&mut host).await });
-    tokio::task::yield_now().await;
+    settle().await;
     faults.stall(false);
     assert_eq!(reader.await.unwrap(), b"late");
 
     faults.stall(true);
     let (mut guest, _host) = pair(&transport, &mut listener).await;
     let reader = tokio::spawn(async move { rest(&mut guest).await });
-    tokio::task::yield_now().await;
+    settle().await;
     faults.cut_all();
     assert_eq!(reader.await.unwrap(), b"", "a cut ends a stalled connection too");
 }
