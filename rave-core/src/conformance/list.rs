@@ -4,7 +4,7 @@
 /// multi_thread)`.
 ///
 /// `name` is the module that holds the tests; `setup` is an expression that, called without arguments, gives a future of
-/// a [`Harness`](crate::conformance::Harness). See [`conformance`](crate::conformance) for an example.
+/// a [`Harness`](crate::conformance::Harness). See [`conformance`](mod@crate::conformance) for an example.
 #[macro_export]
 macro_rules! conformance {
     ($name:ident, $setup:expr $(,)?) => {
