@@ -17,7 +17,7 @@ use std::fmt;
 /// batch.put("a", "1")?.put("b", "2")?.del("a")?;
 /// batch.write().await?;
 /// assert!(!db.has("a").await? && db.has("b").await?);
-/// # rave_core::Result::Ok(()) }).unwrap();
+/// # Ok::<(), rave_core::Error>(()) }).unwrap();
 /// ```
 pub struct ChainedBatch<D> {
     db: D,

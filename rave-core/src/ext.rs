@@ -22,7 +22,7 @@ fn bytes(data: impl AsRef<[u8]>) -> Bytes {
 /// db.put("a", "1").await?;
 /// assert_eq!(db.get("a").await?.as_deref(), Some(&b"1"[..]));
 /// assert_eq!(db.all(KeyRange::prefix("a")).await?.len(), 1);
-/// # rave_core::Result::Ok(()) }).unwrap();
+/// # Ok::<(), rave_core::Error>(()) }).unwrap();
 /// ```
 #[async_trait]
 pub trait AbstractLevelExt: AbstractLevel {

@@ -26,7 +26,7 @@ use std::{
 /// assert!(matches!(FileLock::try_acquire(&path)?, FileLockAttempt::Held { .. }));
 /// drop(lock);
 /// assert!(matches!(FileLock::try_acquire(&path)?, FileLockAttempt::Acquired(_)));
-/// # rave_core::Result::Ok(())
+/// # Ok::<(), rave_core::Error>(())
 /// ```
 #[derive(Debug)]
 pub struct FileLock {

@@ -40,7 +40,7 @@ const PAGE: usize = 1024;
 /// db.put("a", "2").await?;
 /// let then = db.get_opts("a".into(), ReadOptions { snapshot: Some(snapshot) }).await?;
 /// assert_eq!(then.as_deref(), Some(&b"1"[..]));
-/// # rave_core::Result::Ok(()) }).unwrap();
+/// # Ok::<(), rave_core::Error>(()) }).unwrap();
 /// ```
 #[derive(Clone)]
 pub struct MemoryLevel(Arc<Handle>);

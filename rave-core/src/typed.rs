@@ -30,7 +30,7 @@ use std::{collections::VecDeque, fmt};
 /// assert_eq!(users.get("alice").await?, Some(User { age: 40 }));
 /// let later = users.all(users.range().gt("alice").limited(10)).await?;
 /// assert_eq!(later, [("bob".to_owned(), User { age: 50 })]);
-/// # rave_core::Result::Ok(()) }).unwrap();
+/// # Ok::<(), rave_core::Error>(()) }).unwrap();
 /// ```
 #[derive(Clone)]
 pub struct TypedLevel<D, K, V> {

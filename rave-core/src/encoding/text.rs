@@ -34,7 +34,7 @@ pub const NAMES: [&str; 4] = ["utf8", "hex", "base64", "json"];
 /// let hex = by_name("hex")?;
 /// assert_eq!(hex.encode_key("00ff")?, &[0x00, 0xff][..]);
 /// assert_eq!(hex.decode_key(&[0x00, 0xff])?, "00ff");
-/// # rave_core::Result::Ok(())
+/// # Ok::<(), rave_core::Error>(())
 /// ```
 pub fn by_name(name: &str) -> Result<TextEncoding> {
     match name {

@@ -27,7 +27,7 @@ use tokio::sync::watch;
 ///
 /// let LockAttempt::Acquired(locked) = place.try_lock().await? else { panic!("it was closed") };
 /// assert_eq!(locked.open().await?.get("a").await?.as_deref(), Some(&b"1"[..]));
-/// # rave_core::Result::Ok(()) }).unwrap();
+/// # Ok::<(), rave_core::Error>(()) }).unwrap();
 /// ```
 #[derive(Clone)]
 pub struct MemoryOpener(Arc<Place>);
