@@ -7,6 +7,8 @@
 //! - The write buffer is never emptied by the engine itself. Instead the adapter opens the engine anew on the same files:
 //!   recovery turns the log into a table of level 0, and then compacts if there is need. Each opening is a *generation*.
 //!   Within a generation the set of tables never changes.
+//! - The first generation continues the log and the manifest it finds, if both end with a whole record: so a takeover
+//!   need not write anything. Later generations start new ones.
 //! - Everything is read with forward iterators. One that belongs to an older generation stays right, because its tables
 //!   are kept until no view of an older generation is left.
 //! - If opening the next generation fails, the present one goes on reading: it is complete in memory and files.
@@ -51,21 +53,21 @@ pub(crate) struct Engine {
 impl Engine {
     /// Recovers and opens the database in `directory`, whose lock is held.
     pub(crate) fn open(directory: &Path, options: Options) -> Result<Self> {
-        match check::contents(directory)? {
+        let reuse = match check::contents(directory)? {
             Contents::Empty if !options.create_if_missing => {
                 let what = format!("there is no database in {} and none is to be created", directory.display());
                 return Err(Error::new(Code::DatabaseFailedOpen, what));
             }
-            Contents::Empty => {}
+            Contents::Empty => true,
             Contents::Database if options.error_if_exists => {
                 let what = format!("there is a database in {} already", directory.display());
                 return Err(Error::new(Code::DatabaseFailedOpen, what));
             }
             Contents::Database => check::verify(directory)?,
-        }
+        };
         let files = Files::new(options.faults.clone());
         let generation = 1;
-        let db = open_generation(directory, &options, &files, generation)?;
+        let db = open_generation(directory, &options, &files, generation, reuse)?;
         files.reclaim(generation);
         Ok(Self {
             directory: directory.to_owned(),
@@ -121,7 +123,7 @@ impl Engine {
     /// nothing acknowledged is lost.
     pub(crate) fn turn_over(&mut self) {
         self.present = None;
-        match open_generation(&self.directory, &self.options, &self.files, self.generation + 1) {
+        match open_generation(&self.directory, &self.options, &self.files, self.generation + 1, false) {
             Ok(db) => {
                 self.db = db;
                 self.generation += 1;
@@ -193,7 +195,7 @@ impl Engine {
 
 const PANICKED: &str = "the storage engine met data it cannot handle";
 
-fn open_generation(directory: &Path, options: &Options, files: &Rc<Files>, generation: u64) -> Result<DB> {
+fn open_generation(directory: &Path, options: &Options, files: &Rc<Files>, generation: u64, reuse: bool) -> Result<DB> {
     if let Some(error) = files.failures.stopped() {
         return Err(error);
     }
@@ -213,8 +215,8 @@ fn open_generation(directory: &Path, options: &Options, files: &Rc<Files>, gener
             Compression::None => NoneCompressor::ID,
             Compression::Snappy => SnappyCompressor::ID,
         },
-        reuse_logs: false,
-        reuse_manifest: false,
+        reuse_logs: reuse,
+        reuse_manifest: reuse,
         ..rusty_leveldb::in_memory()
     };
     files.begin_generation(generation);

@@ -29,6 +29,8 @@ pub(crate) struct Files {
     pub(crate) written: Rc<Cell<u64>>,
     /// The log that was opened last.
     log: RefCell<Option<(PathBuf, Rc<File>)>>,
+    /// The directory does not know the log for sure.
+    unlisted: Cell<bool>,
     /// The generation that is being opened. A table that it deletes is needed by older ones.
     generation: Cell<u64>,
     /// Tables to be deleted once no older generation than this one is in use.
@@ -43,6 +45,7 @@ impl Files {
             faults,
             written: Rc::default(),
             log: RefCell::default(),
+            unlisted: Cell::new(false),
             generation: Cell::new(0),
             doomed: RefCell::default(),
             born: Instant::now(),
@@ -75,7 +78,9 @@ impl Files {
         }
         let log = self.log.borrow();
         let Some((path, file)) = &*log else { return Ok(()) };
-        sync(file, self.faults.as_deref()).map_err(|error| {
+        let synced = sync(file, self.faults.as_deref());
+        let synced = synced.and_then(|()| if self.unlisted.get() { self.sync_directory(path) } else { Ok(()) });
+        synced.map_err(|error| {
             self.failures.write_failed("syncing", path, error);
             self.failures.stopped().unwrap_or_else(Error::not_open)
         })
@@ -85,8 +90,11 @@ impl Files {
         #[cfg(unix)]
         if let Some(directory) = of.parent() {
             self.faults.as_ref().map_or(Ok(()), |faults| faults.on_sync())?;
-            File::open(directory)?.sync_all()?;
+            if self.faults.as_ref().is_none_or(|faults| !faults.skips_sync()) {
+                File::open(directory)?.sync_all()?;
+            }
         }
+        self.unlisted.set(false);
         #[cfg(not(unix))]
         let _ = of;
         Ok(())
@@ -133,6 +141,7 @@ impl StoreEnv {
         self.0.doomed.borrow_mut().remove(path);
         if kind == Kind::Log {
             self.0.written.set(file.metadata().map_or(0, |metadata| metadata.len()));
+            self.0.unlisted.set(true);
             *self.0.log.borrow_mut() = Some((path.to_owned(), file.clone()));
         }
         Ok(Box::new(OutFile {

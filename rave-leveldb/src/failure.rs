@@ -18,6 +18,7 @@ pub struct Faults {
     /// Files that may still be installed (renamed); negative: no limit.
     renames: AtomicI64,
     sync: AtomicBool,
+    skip_sync: AtomicBool,
     read: AtomicBool,
 }
 
@@ -27,12 +28,22 @@ impl Default for Faults {
             space: AtomicI64::new(-1),
             renames: AtomicI64::new(-1),
             sync: AtomicBool::new(false),
+            skip_sync: AtomicBool::new(false),
             read: AtomicBool::new(false),
         }
     }
 }
 
 impl Faults {
+    /// No failure, but fsync does nothing, for tests that would spend their time with it.
+    pub fn without_sync() -> std::sync::Arc<Self> {
+        std::sync::Arc::new(Self { skip_sync: AtomicBool::new(true), ..Self::default() })
+    }
+
+    pub(crate) fn skips_sync(&self) -> bool {
+        self.skip_sync.load(Ordering::Relaxed)
+    }
+
     /// The disk is full after so many further bytes.
     pub fn full_after(&self, bytes: u32) {
         self.space.store(i64::from(bytes), Ordering::SeqCst);

@@ -2,7 +2,7 @@
 //! sublevel.
 
 use rave_core::{AbstractLevelExt, conformance::Harness};
-use rave_leveldb::{Compression, LevelDb, Options};
+use rave_leveldb::{Compression, Faults, LevelDb, Options};
 
 async fn store(options: Options) -> Harness {
     let directory = tempfile::tempdir().unwrap();
@@ -16,7 +16,13 @@ async fn store(options: Options) -> Harness {
 }
 
 fn tiny() -> Options {
-    Options { write_buffer_size: 600, block_size: 64, compression: Compression::None, ..Options::default() }
+    Options {
+        write_buffer_size: 600,
+        block_size: 64,
+        compression: Compression::None,
+        faults: Some(Faults::without_sync()),
+        ..Options::default()
+    }
 }
 
 async fn part_of(options: Options) -> Harness {

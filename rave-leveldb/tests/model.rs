@@ -5,7 +5,7 @@ use rave_core::{
     AbstractLevel, AbstractLevelExt, Batch, ClearOptions, Entry, IteratorOptions, KeyRange, LevelIterator, ReadOptions,
     Snapshot,
 };
-use rave_leveldb::{Compression, LevelDb, Options};
+use rave_leveldb::{Compression, Faults, LevelDb, Options};
 use std::{collections::BTreeMap, ops::Bound, sync::Arc};
 
 type Model = BTreeMap<Vec<u8>, Vec<u8>>;
@@ -60,6 +60,7 @@ async fn history(seed: u64) {
         write_buffer_size: [1, 60, 300, 4 << 20][random.usize(0..4)],
         block_size: [64, 4096][random.usize(0..2)],
         compression: [Compression::None, Compression::Snappy][random.usize(0..2)],
+        faults: Some(Faults::without_sync()),
         ..Options::default()
     };
     let opener = LevelDb::with_options(directory.path(), options);

@@ -11,7 +11,13 @@ type Db = Arc<dyn AbstractLevel>;
 
 /// Every write fills the buffer, so that each makes a table.
 fn eager() -> Options {
-    Options { write_buffer_size: 1, block_size: 64, compression: Compression::None, ..Options::default() }
+    Options {
+        write_buffer_size: 1,
+        block_size: 64,
+        compression: Compression::None,
+        faults: Some(Faults::without_sync()),
+        ..Options::default()
+    }
 }
 
 async fn open(path: &Path, options: Options) -> Db {
