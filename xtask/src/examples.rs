@@ -5,17 +5,20 @@ use crate::{
     licences::metadata,
 };
 use anyhow::{Context, Result, bail};
-use std::{process::Command, time::Duration};
+use std::{
+    io::{BufRead, BufReader},
+    path::Path,
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
 
-/// The examples and the arguments of each run. Those that need a database get one of their own, `{db}`.
-const RUNS: &[(&str, &[&str])] = &[
-    ("put", &["{db}", "greeting", "hello"]),
-    ("get", &["{db}", "greeting"]),
-    ("custom_store", &[]),
-    ("custom_transport", &[]),
-    ("typed", &["{db}"]),
-    ("stream_failover", &[]),
-];
+/// The examples that run by themselves, and their arguments; `{db}` is the path of a new database.
+const ALONE: &[(&str, &[&str])] =
+    &[("custom_store", &[]), ("custom_transport", &[]), ("typed", &["{db}"]), ("stream_failover", &[])];
+
+/// These two run at the same time: `put` until it is killed, `get` until it has read so many values.
+const PAIR: [&str; 2] = ["put", "get"];
+const VALUES: &str = "5";
 
 /// For each run; the slowest takes a few seconds.
 const LIMIT: Duration = Duration::from_secs(120);
@@ -24,22 +27,49 @@ pub fn check() -> Result<()> {
     for entry in std::fs::read_dir(root().join("examples")).context("examples")? {
         let path = entry?.path();
         let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-        if path.extension().is_some_and(|extension| extension == "rs") && !RUNS.iter().any(|(run, _)| *run == name) {
+        let known = ALONE.iter().any(|(known, _)| *known == name) || PAIR.contains(&name.as_str());
+        if path.extension().is_some_and(|extension| extension == "rs") && !known {
             bail!("examples/{name}.rs: tell xtask/src/examples.rs how to run it");
         }
     }
     run(&mut cargo(&["build", "--examples"]), Duration::from_secs(600))?;
     let programs = metadata()?.target_directory.join("debug/examples");
-    let folder = tempfile::tempdir()?;
-    for (name, arguments) in RUNS {
+    for (name, arguments) in ALONE {
         println!("example {name}");
-        let db = folder.path().join("db");
-        let program = programs.join(format!("{name}{}", std::env::consts::EXE_SUFFIX));
-        let mut command = Command::new(program);
-        for argument in *arguments {
-            command.arg(argument.replace("{db}", &db.to_string_lossy()));
-        }
-        run(&mut command, LIMIT)?;
+        let folder = tempfile::tempdir()?;
+        let db = folder.path().join("db").to_string_lossy().into_owned();
+        run(program(&programs, name).args(arguments.iter().map(|argument| argument.replace("{db}", &db))), LIMIT)?;
     }
-    Ok(())
+    println!("examples {}", PAIR.join(" and "));
+    pair(&programs)
+}
+
+fn program(programs: &Path, name: &str) -> Command {
+    Command::new(programs.join(format!("{name}{}", std::env::consts::EXE_SUFFIX)))
+}
+
+/// Both at once; then `put` is killed, and `get` can do without it.
+fn pair(programs: &Path) -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let db = folder.path().join("db");
+    let [put, get] = PAIR.map(|name| program(programs, name));
+    let (mut put, mut get) = (put, get);
+    let mut putting = Killed(put.arg(&db).stdin(Stdio::null()).stdout(Stdio::piped()).spawn().context("put")?);
+    // Its first line comes when it leads. The few that follow fit into the pipe.
+    let mut line = String::new();
+    BufReader::new(putting.0.stdout.as_mut().context("put without stdout")?).read_line(&mut line)?;
+    print!("{line}");
+    run(get.arg(&db).arg(VALUES), LIMIT)?;
+    drop(putting);
+    run(program(programs, PAIR[1]).arg(&db).arg(VALUES), LIMIT)
+}
+
+/// A process that ends with its handle.
+struct Killed(Child);
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }
