@@ -146,6 +146,10 @@ fn records(data: &[u8]) -> Result<(Vec<Vec<u8>>, bool), usize> {
             // What is left must be nothing, or the padding of a block.
             return Ok((records, record.is_none() && offset >= data.len()));
         };
+        if *header == [0; HEADER] && rest.iter().all(|&byte| byte == 0) {
+            // Space that was given to the file and not written, as power loss leaves it.
+            return Ok((records, false));
+        }
         let [c0, c1, c2, c3, l0, l1, kind] = *header;
         let length = usize::from(u16::from_le_bytes([l0, l1]));
         if length + HEADER > BLOCK - offset % BLOCK {

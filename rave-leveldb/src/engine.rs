@@ -224,8 +224,8 @@ fn open_generation(directory: &Path, options: &Options, files: &Rc<Files>, gener
     let opened = guard(files, || DB::open(directory, engine));
     files.failures.set_opening(false);
     let opened = opened.and_then(|opened| opened.map_err(|status| error_of(files, directory, status)));
-    // What the engine took for done although a write failed.
-    let opened = opened.and_then(|db| files.failures.stopped().map_or(Ok(db), Err));
+    // The first failure is the cause, also of what the engine took for done or for damaged because of it.
+    let opened = files.failures.stopped().map_or(opened, Err);
     opened.map_err(|error| error.context(format!("opening {}", directory.display())))
 }
 

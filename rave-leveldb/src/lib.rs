@@ -27,7 +27,8 @@
 //! - `clear` is one atomic step.
 //! - After a failed write (disk full, I/O error) the store takes no further writes: the failed one is reported with
 //!   [`Effect::Unknown`](rave_core::Effect::Unknown), later ones are refused with `LEVEL_IO_ERROR` and no effect. Reads
-//!   go on and show what was acknowledged. Close and open again to continue.
+//!   go on; they show what was acknowledged, and the failed write if only its fsync failed. Close and open again to
+//!   continue.
 //! - Damage is reported with `LEVEL_CORRUPTION` and the name of the file, never passed off as missing keys: every block
 //!   read from a table and every record of the manifest is checked. A store that finds damage while it compacts keeps
 //!   its files as they are and takes no further writes.

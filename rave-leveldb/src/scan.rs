@@ -153,7 +153,7 @@ impl View {
                 return Tail::TooMany;
             }
             if let Some(samples) = samples.as_mut()
-                && total % 512 == 0
+                && total.is_multiple_of(512)
             {
                 samples.push(key.clone());
             }

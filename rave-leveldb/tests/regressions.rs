@@ -267,7 +267,7 @@ async fn every_prefix_of_a_log_gives_a_prefix_of_the_writes() {
         file.set_len(cut).unwrap();
         let db = open(&copy, Options::default()).await;
         let all = keys(&db.all(KeyRange::all()).await.unwrap());
-        assert!(all.len() % 2 == 0 && all.len() >= last, "half a batch, or less from more");
+        assert!(all.len().is_multiple_of(2) && all.len() >= last, "half a batch, or less from more");
         let expected: Vec<String> =
             ["a", "b"].iter().flat_map(|part| (0..all.len() / 2).map(move |i| format!("{part}{i:02}"))).collect();
         assert_eq!(all, expected);
