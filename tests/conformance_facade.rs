@@ -80,3 +80,56 @@ rave_core::conformance!(facade_as_leader, as_leader);
 rave_core::conformance!(facade_as_guest, as_guest);
 rave_core::conformance!(facade_as_guest_many_threads, as_guest, multi_thread);
 rave_core::conformance!(facade_with_failovers, with_failovers);
+
+#[cfg(all(unix, feature = "leveldb", feature = "ipc"))]
+mod leveldb {
+    //! The same with the default parts: real files and real sockets.
+
+    use super::*;
+
+    async fn open(path: &std::path::Path) -> RaveLevel {
+        RaveLevel::open(path).await.unwrap()
+    }
+
+    fn harness(directory: tempfile::TempDir, level: RaveLevel) -> Harness {
+        let path = directory.path().to_owned();
+        let reopen = move || {
+            let path = path.clone();
+            async move { Arc::new(open(&path).await) as Arc<dyn AbstractLevel> }
+        };
+        Harness::new(level).keeping(directory).reopening(reopen)
+    }
+
+    async fn as_leader() -> Harness {
+        let directory = tempfile::tempdir().unwrap();
+        let level = open(directory.path()).await;
+        harness(directory, level)
+    }
+
+    async fn as_guest() -> Harness {
+        let directory = tempfile::tempdir().unwrap();
+        let leader = open(directory.path()).await;
+        let guest = open(directory.path()).await;
+        assert!(matches!(guest.role(), Role::Guest { .. }));
+        harness(directory, guest).keeping(leader)
+    }
+
+    async fn with_a_failover() -> Harness {
+        let directory = tempfile::tempdir().unwrap();
+        let leader = Arc::new(Mutex::new(Some(open(directory.path()).await)));
+        let level = open(directory.path()).await;
+        harness(directory, level.clone()).disturbing(move || {
+            let (leader, level) = (leader.clone(), level.clone());
+            async move {
+                if let Some(leader) = leader.lock().unwrap().take() {
+                    drop(leader);
+                }
+                until(|| level.role() == Role::Leader).await;
+            }
+        })
+    }
+
+    rave_core::conformance!(facade_on_leveldb_as_leader, as_leader);
+    rave_core::conformance!(facade_on_leveldb_as_guest, as_guest);
+    rave_core::conformance!(facade_on_leveldb_with_a_failover, with_a_failover);
+}
