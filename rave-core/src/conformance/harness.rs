@@ -28,6 +28,14 @@ impl fmt::Debug for Harness {
     }
 }
 
+impl Drop for Harness {
+    /// Guards go in the reverse of the order in which they were given: one may need another that came before it, as a
+    /// process needs its directory.
+    fn drop(&mut self) {
+        while self.guards.pop().is_some() {}
+    }
+}
+
 impl Harness {
     /// A harness of a fresh, empty level (also of an `Arc<dyn AbstractLevel>`).
     pub fn new(level: impl AbstractLevel) -> Self {
