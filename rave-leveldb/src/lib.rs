@@ -45,6 +45,7 @@
 //!   buffer is emptied. A single get, a batch and a `clear` of any size run as one step; others wait meanwhile.
 //! - Reverse iteration costs several times as much as forward iteration.
 
+mod cache;
 mod check;
 mod comparator;
 mod engine;

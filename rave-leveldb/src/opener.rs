@@ -1,7 +1,9 @@
 //! Opening a directory: take its lock, then recover what is in it.
 
 use crate::{
-    Options, check,
+    Options,
+    cache::Cache,
+    check,
     engine::Engine,
     owner,
     store::{Shared, Store},
@@ -114,7 +116,9 @@ impl LockedStore for LockedDirectory {
         let (closed, is_closed) = watch::channel(false);
         let (opened, outcome) = oneshot::channel();
         let events = EventHub::new();
-        let shared = Shared::new(directory.clone(), requests, events.clone(), is_closed, options.read_only);
+        let cache = Arc::new(Cache::new(options.cache_bytes));
+        let shared =
+            Shared::new(directory.clone(), requests, cache.clone(), events.clone(), is_closed, options.read_only);
         let thread = thread::Builder::new().name("rave-leveldb".to_owned()).stack_size(8 << 20);
         let spawned = thread.spawn(move || {
             let engine = match Engine::open(&directory, options) {
@@ -128,7 +132,7 @@ impl LockedStore for LockedDirectory {
             };
             // If nobody waits any more the store is dropped here, which closes it.
             let _ = opened.send(Ok(Store::new(shared)));
-            owner::serve(engine, events.clone(), queue);
+            owner::serve(engine, cache, events.clone(), queue);
             // The last deed, when nothing of the store is left.
             drop(lock);
             closed.send_replace(true);

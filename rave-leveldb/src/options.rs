@@ -36,7 +36,7 @@ pub struct Options {
     pub write_buffer_size: usize,
     /// Bytes of a table's blocks before compression, about. Default: 4 KiB.
     pub block_size: usize,
-    /// Bytes of blocks to keep in memory, about. Default: 8 MiB.
+    /// Bytes of blocks to keep in memory, about, and as much for single values. Default: 8 MiB.
     pub cache_bytes: usize,
     /// Tables to keep open; at least 64 are. Default: 1000.
     pub max_open_files: usize,

@@ -1,6 +1,7 @@
 //! The thread that owns the engine and everything that borrows from it; all others send it requests.
 
 use crate::{
+    cache::Cache,
     engine::Engine,
     scan::{Page, PageRequest, View},
 };
@@ -10,7 +11,10 @@ use std::{
     collections::HashMap,
     iter,
     rc::Rc,
-    sync::mpsc::{Receiver, TryRecvError},
+    sync::{
+        Arc,
+        mpsc::{Receiver, TryRecvError},
+    },
 };
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
@@ -59,6 +63,24 @@ pub(crate) enum Command {
 pub(crate) struct Request {
     pub(crate) command: Command,
     pub(crate) permit: Option<OwnedSemaphorePermit>,
+    /// Of a write: says that it is on its way.
+    pub(crate) underway: Option<Underway>,
+}
+
+/// While this lives nothing is read from the cache.
+pub(crate) struct Underway(Arc<Cache>);
+
+impl Underway {
+    pub(crate) fn new(cache: &Arc<Cache>) -> Self {
+        cache.begin_write();
+        Self(cache.clone())
+    }
+}
+
+impl Drop for Underway {
+    fn drop(&mut self) {
+        self.0.end_write();
+    }
 }
 
 struct Held {
@@ -75,6 +97,7 @@ const CLEAR_PAGE: usize = 4096;
 struct Owner {
     engine: Engine,
     views: HashMap<ViewId, Held>,
+    cache: Arc<Cache>,
     events: EventHub,
     requests: Receiver<Request>,
     /// Taken from the queue, but not of the group that was being gathered.
@@ -82,8 +105,8 @@ struct Owner {
 }
 
 /// Serves requests until told to close or until all handles are gone, and then closes the engine.
-pub(crate) fn serve(engine: Engine, events: EventHub, requests: Receiver<Request>) {
-    let mut owner = Owner { engine, views: HashMap::new(), events, requests, next: None };
+pub(crate) fn serve(engine: Engine, cache: Arc<Cache>, events: EventHub, requests: Receiver<Request>) {
+    let mut owner = Owner { engine, views: HashMap::new(), cache, events, requests, next: None };
     while let Some(request) = owner.next.take().or_else(|| owner.requests.recv().ok()) {
         if !owner.handle(request) {
             break;
@@ -98,9 +121,12 @@ impl Owner {
     fn handle(&mut self, request: Request) -> bool {
         let _permit = request.permit;
         match request.command {
-            Command::Write { batch, sync, reply } => self.write(batch, sync, reply),
+            Command::Write { batch, sync, reply } => self.write(batch, sync, reply, request.underway),
             Command::Get { key, view, reply } => {
                 let value = self.view(view).and_then(|view| self.engine.read(&view, |view| view.get(&key)));
+                if let (None, Ok(value)) = (view, &value) {
+                    self.cache.learn(&key, value.as_ref());
+                }
                 let _ = reply.send(value);
             }
             Command::GetMany { keys, view, reply } => {
@@ -110,6 +136,8 @@ impl Owner {
             }
             Command::Clear { options, view, reply } => {
                 let cleared = self.clear(&options, view);
+                self.cache.forget();
+                drop(request.underway);
                 if cleared.is_ok() {
                     self.events.emit(|| Event::Clear(options.into()));
                 }
@@ -153,14 +181,15 @@ impl Owner {
     }
 
     /// Commits a write together with the writes that wait right behind it.
-    fn write(&mut self, batch: Batch, sync: bool, reply: Reply<()>) {
+    fn write(&mut self, batch: Batch, sync: bool, reply: Reply<()>, underway: Option<Underway>) {
         let mut bytes = batch.byte_len();
         let mut sync_any = sync;
         let mut group = vec![(batch, reply)];
-        let mut permits = Vec::new();
+        let (mut permits, mut all_underway) = (Vec::new(), vec![underway]);
         while bytes < GROUP_BYTES {
             match self.requests.try_recv() {
-                Ok(Request { command: Command::Write { batch, sync, reply }, permit }) => {
+                Ok(Request { command: Command::Write { batch, sync, reply }, permit, underway }) => {
+                    all_underway.push(underway);
                     bytes += batch.byte_len();
                     sync_any |= sync;
                     group.push((batch, reply));
@@ -174,6 +203,12 @@ impl Owner {
             }
         }
         let result = self.engine.write(group.iter().map(|(batch, _)| batch), sync_any);
+        match &result {
+            Ok(()) => group.iter().for_each(|(batch, _)| self.cache.wrote(batch)),
+            Err(_) => self.cache.forget(),
+        }
+        // Before the answers, so that whoever has one can read it from the cache.
+        drop(all_underway);
         for (batch, reply) in group {
             if result.is_ok() {
                 self.events.emit(|| Event::Write(batch.into()));

@@ -1,8 +1,9 @@
 //! The open store: a handle that sends requests to the owner thread.
 
 use crate::{
+    cache::Cache,
     iterator::StoreIterator,
-    owner::{Command, Reply, Request, ViewId},
+    owner::{Command, Reply, Request, Underway, ViewId},
 };
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -33,6 +34,7 @@ pub(crate) struct Shared {
     room: Arc<Semaphore>,
     status: AtomicU8,
     next_view: AtomicU64,
+    cache: Arc<Cache>,
     events: EventHub,
     /// True once the lock is released.
     closed: watch::Receiver<bool>,
@@ -46,13 +48,14 @@ impl Shared {
     pub(crate) fn new(
         path: PathBuf,
         requests: Sender<Request>,
+        cache: Arc<Cache>,
         events: EventHub,
         closed: watch::Receiver<bool>,
         read_only: bool,
     ) -> Self {
         let room = Arc::new(Semaphore::new(QUEUE as usize));
         let (status, next_view) = (AtomicU8::new(OPEN), AtomicU64::new(1));
-        Self { path, requests, room, status, next_view, events, closed, read_only }
+        Self { path, requests, room, status, next_view, cache, events, closed, read_only }
     }
 
     pub(crate) fn check_open(&self) -> Result<()> {
@@ -61,11 +64,13 @@ impl Shared {
 
     async fn submit(&self, command: Command) -> Result<()> {
         self.check_open()?;
+        let writes = matches!(command, Command::Write { .. } | Command::Clear { .. });
+        let underway = writes.then(|| Underway::new(&self.cache));
         let permit = match self.room.clone().try_acquire_owned() {
             Ok(permit) => permit,
             Err(_) => self.room.clone().acquire_owned().await.map_err(|_| Error::not_open())?,
         };
-        self.requests.send(Request { command, permit: Some(permit) }).map_err(|_| Error::not_open())
+        self.requests.send(Request { command, permit: Some(permit), underway }).map_err(|_| Error::not_open())
     }
 
     pub(crate) async fn ask<T>(&self, command: impl FnOnce(Reply<T>) -> Command) -> Result<T> {
@@ -77,7 +82,7 @@ impl Shared {
 
     /// Sends what needs no answer and must not wait.
     fn tell(&self, command: Command) {
-        let _ = self.requests.send(Request { command, permit: None });
+        let _ = self.requests.send(Request { command, permit: None, underway: None });
     }
 
     fn begin_closing(&self) {
@@ -208,6 +213,9 @@ impl AbstractLevel for Store {
     async fn get_opts(&self, key: Bytes, options: ReadOptions) -> Result<Option<Bytes>> {
         self.0.check_open()?;
         let view = self.view_of(options.snapshot.as_ref())?;
+        if let (None, Some(known)) = (view, self.0.cache.get(&key)) {
+            return Ok(known);
+        }
         self.0.ask(|reply| Command::Get { key, view, reply }).await
     }
 

@@ -21,6 +21,7 @@ fn tiny() -> Options {
         block_size: 64,
         compression: Compression::None,
         faults: Some(Faults::without_sync()),
+        cache_bytes: 0,
         ..Options::default()
     }
 }

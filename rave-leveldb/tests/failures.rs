@@ -14,7 +14,14 @@ use std::{
 type Db = Arc<dyn AbstractLevel>;
 
 fn small(faults: Option<Arc<Faults>>) -> Options {
-    Options { write_buffer_size: 700, block_size: 64, compression: Compression::None, faults, ..Options::default() }
+    Options {
+        write_buffer_size: 700,
+        block_size: 64,
+        compression: Compression::None,
+        cache_bytes: 0,
+        faults,
+        ..Options::default()
+    }
 }
 
 async fn contents(db: &Db) -> BTreeMap<Vec<u8>, Vec<u8>> {

@@ -61,6 +61,7 @@ async fn history(seed: u64) {
         block_size: [64, 4096][random.usize(0..2)],
         compression: [Compression::None, Compression::Snappy][random.usize(0..2)],
         faults: Some(Faults::without_sync()),
+        cache_bytes: [0, 2000, 8 << 20][random.usize(0..3)],
         ..Options::default()
     };
     let opener = LevelDb::with_options(directory.path(), options);

@@ -16,6 +16,8 @@ fn eager() -> Options {
         block_size: 64,
         compression: Compression::None,
         faults: Some(Faults::without_sync()),
+        // So that everything is read from the tables.
+        cache_bytes: 0,
         ..Options::default()
     }
 }
