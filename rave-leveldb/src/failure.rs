@@ -15,6 +15,8 @@ use std::{
 pub struct Faults {
     /// Bytes that may still be written; negative: no limit.
     space: AtomicI64,
+    /// Whether there is space again after the first failure.
+    recovers: AtomicBool,
     /// Files that may still be installed (renamed); negative: no limit.
     renames: AtomicI64,
     sync: AtomicBool,
@@ -26,6 +28,7 @@ impl Default for Faults {
     fn default() -> Self {
         Self {
             space: AtomicI64::new(-1),
+            recovers: AtomicBool::new(false),
             renames: AtomicI64::new(-1),
             sync: AtomicBool::new(false),
             skip_sync: AtomicBool::new(false),
@@ -47,6 +50,12 @@ impl Faults {
     /// The disk is full after so many further bytes.
     pub fn full_after(&self, bytes: u32) {
         self.space.store(i64::from(bytes), Ordering::SeqCst);
+    }
+
+    /// One write fails, after so many further bytes.
+    pub fn fail_once_after(&self, bytes: u32) {
+        self.recovers.store(true, Ordering::SeqCst);
+        self.full_after(bytes);
     }
 
     /// Renames fail after so many.
@@ -71,7 +80,9 @@ impl Faults {
             return wanted;
         }
         let granted = wanted.min(usize::try_from(space).unwrap_or(0));
-        self.space.fetch_sub(i64::try_from(granted).unwrap_or(0), Ordering::SeqCst);
+        let full = granted < wanted && self.recovers.load(Ordering::SeqCst);
+        let left = if full { -1 } else { space - i64::try_from(granted).unwrap_or(0) };
+        self.space.store(left, Ordering::SeqCst);
         granted
     }
 

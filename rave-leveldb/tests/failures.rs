@@ -88,6 +88,14 @@ async fn a_full_disk_loses_nothing_acknowledged() {
 }
 
 #[tokio::test]
+async fn a_single_failed_write_loses_nothing_acknowledged() {
+    // Everything but the one write would succeed. The steps are small enough to meet the writing of `CURRENT`.
+    for space in (0..2500).step_by(11) {
+        write_until_failure(&format!("once after {space}"), |faults| faults.fail_once_after(space)).await;
+    }
+}
+
+#[tokio::test]
 async fn failing_renames_and_syncs_lose_nothing_acknowledged() {
     for count in 0..4 {
         write_until_failure(&format!("rename {count}"), |faults| faults.fail_renames_after(count)).await;
