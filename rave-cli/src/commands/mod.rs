@@ -1,0 +1,28 @@
+//! One file per command, or per group of commands that are alike.
+
+mod bulk;
+mod items;
+mod scan;
+mod serve;
+mod status;
+
+use crate::{cli::Command, demo, exec, failure::Failure};
+
+/// Runs a command to its end.
+pub async fn run(command: Command) -> Result<(), Failure> {
+    match command {
+        Command::Put(args) => items::put(args).await,
+        Command::Get(args) => items::get(args).await,
+        Command::Del(args) => items::del(args).await,
+        Command::Scan(args) => scan::scan(args).await,
+        Command::Batch(args) => bulk::batch(args).await,
+        Command::Clear(args) => scan::clear(args).await,
+        Command::Load(args) => bulk::load(args).await,
+        Command::Dump(args) => bulk::dump(args).await,
+        Command::Serve(args) => serve::run(args).await,
+        Command::Status(args) => status::run(args).await,
+        Command::Exec(args) => exec::run(args).await,
+        Command::Demo(args) => demo::run(args).await,
+        Command::DemoWorker(args) => demo::work(args).await,
+    }
+}

@@ -1,0 +1,86 @@
+//! `status`: who leads and how it fares.
+
+use crate::{
+    cli::{Format, StatusArgs},
+    database,
+    failure::Failure,
+    output::Output,
+};
+use comfy_table::{Table, presets};
+use rave_level::{AbstractLevel, LeaderStatus, Manifest, RaveLevel, Role};
+use serde_json::json;
+use std::time::Duration;
+
+/// `status DB`
+pub async fn run(args: StatusArgs) -> Result<(), Failure> {
+    let handle = database::open(&args.path, &args.opening).await?;
+    let asked = ask(&handle).await;
+    let closed = handle.close().await;
+    let (leader, role, manifest) = asked?;
+    closed?;
+    let mut output = Output::stdout();
+    let text = match args.format {
+        Format::Json => json_of(&leader, role, &manifest).to_string(),
+        Format::Text => table_of(&leader, role, &manifest).to_string(),
+    };
+    output.buffer().extend_from_slice(text.as_bytes());
+    output.buffer().push(b'\n');
+    output.finish().await
+}
+
+async fn ask(handle: &RaveLevel) -> rave_level::Result<(LeaderStatus, Role, Manifest)> {
+    let leader = handle.leader_status().await?;
+    Ok((leader, handle.role(), handle.manifest()))
+}
+
+fn role_name(role: Role) -> &'static str {
+    match role {
+        Role::Leader => "leader",
+        Role::Guest { .. } => "guest",
+        Role::Electing => "electing",
+    }
+}
+
+fn facts(manifest: &Manifest) -> [(&'static str, bool); 8] {
+    [
+        ("implicit_snapshots", manifest.implicit_snapshots),
+        ("explicit_snapshots", manifest.explicit_snapshots),
+        ("permanence", manifest.permanence),
+        ("sync_writes", manifest.sync_writes),
+        ("atomic_clear", manifest.atomic_clear),
+        ("exactly_once", manifest.exactly_once),
+        ("read_only", manifest.read_only),
+        ("legacy", manifest.legacy),
+    ]
+}
+
+fn json_of(leader: &LeaderStatus, role: Role, manifest: &Manifest) -> serde_json::Value {
+    let facts: serde_json::Map<_, _> =
+        facts(manifest).into_iter().map(|(name, holds)| (name.to_owned(), holds.into())).collect();
+    json!({
+        "role": role_name(role),
+        "pid": std::process::id(),
+        "leader_pid": leader.pid,
+        "guests": leader.guests,
+        "operations": leader.operations,
+        "leading_seconds": leader.leading.as_secs_f64(),
+        "store": leader.store,
+        "manifest": facts,
+    })
+}
+
+fn table_of(leader: &LeaderStatus, role: Role, manifest: &Manifest) -> Table {
+    let facts: Vec<&str> = facts(manifest).into_iter().filter(|(_, holds)| *holds).map(|(name, _)| name).collect();
+    let leading = Duration::from_millis(u64::try_from(leader.leading.as_millis()).unwrap_or(u64::MAX));
+    let mut table = Table::new();
+    table.load_preset(presets::UTF8_FULL_CONDENSED).add_rows([
+        ["role of this process".to_owned(), role_name(role).to_owned()],
+        ["leader's pid".to_owned(), leader.pid.map_or_else(|| "unknown".to_owned(), |pid| pid.to_string())],
+        ["leading for".to_owned(), format!("{leading:?}")],
+        ["guests".to_owned(), leader.guests.to_string()],
+        ["operations served".to_owned(), leader.operations.to_string()],
+        ["store".to_owned(), leader.store.clone()],
+        ["offers".to_owned(), facts.join(", ")],
+    ]);
+    table
+}

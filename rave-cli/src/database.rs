@@ -1,0 +1,61 @@
+//! Opening the database that the command line names, and closing it whatever comes of the command.
+
+use crate::{
+    cli::{DatabaseArgs, OpeningArgs},
+    failure::Failure,
+};
+use rave_level::{AbstractLevel, RaveLevel, Result, Sublevel, SublevelOptions};
+use std::{path::Path, sync::Arc};
+
+/// The handle of the database and the part of it that the command works on.
+pub struct Opened {
+    /// The whole database.
+    pub handle: RaveLevel,
+    /// The sublevel asked for, or the whole.
+    pub view: Arc<dyn AbstractLevel>,
+}
+
+impl Opened {
+    async fn new(args: &DatabaseArgs) -> Result<Self> {
+        let handle = open(&args.path, &args.opening).await?;
+        let view: Arc<dyn AbstractLevel> = match &args.sublevel {
+            None => Arc::new(handle.clone()),
+            Some(path) => {
+                let names: Vec<&str> = path.split('/').collect();
+                match Sublevel::new(Arc::new(handle.clone()), &names, SublevelOptions::default()) {
+                    Ok(sublevel) => Arc::new(sublevel),
+                    Err(error) => {
+                        handle.close().await?;
+                        return Err(error);
+                    }
+                }
+            }
+        };
+        Ok(Self { handle, view })
+    }
+}
+
+/// Opens a database as the options say.
+pub async fn open(path: &Path, opening: &OpeningArgs) -> Result<RaveLevel> {
+    let mut builder = RaveLevel::builder(path)?
+        .open_timeout(opening.open_timeout)
+        .retry(opening.retry.into())
+        .read_only(opening.read_only);
+    if let Some(timeout) = opening.timeout {
+        builder = builder.operation_timeout(timeout);
+    }
+    builder.open().await
+}
+
+/// Opens, works, closes. The failure of the work counts more than that of the closing.
+pub async fn with<R>(
+    args: &DatabaseArgs,
+    work: impl AsyncFnOnce(&Opened) -> Result<R, Failure>,
+) -> Result<R, Failure> {
+    let opened = Opened::new(args).await?;
+    let outcome = work(&opened).await;
+    let closed = opened.handle.close().await;
+    let value = outcome?;
+    closed?;
+    Ok(value)
+}
