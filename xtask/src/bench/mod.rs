@@ -60,7 +60,8 @@ pub fn run(options: &Options) -> Result<ExitCode> {
         peers.push(Peer::javascript()?);
     }
     let wanted = |part| options.only.is_none_or(|only| only == part);
-    let mut report = Report::new(options.quick);
+    let busy = busy();
+    let mut report = Report::new(options.quick, busy);
     if wanted(Part::Throughput) {
         throughput::measure(&peers, extent, &mut report)?;
     }
@@ -68,8 +69,19 @@ pub fn run(options: &Options) -> Result<ExitCode> {
         failover::measure(&peers, extent, &mut report)?;
     }
     println!("{report}");
+    if busy > 0.25 {
+        println!("The machine was busy before this began ({busy:.1} runnable per core): do not trust these figures.");
+    }
     if let Some(path) = &options.json {
         std::fs::write(path, serde_json::to_string_pretty(&report)? + "\n")?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// What else the machine has to do: runnable tasks per core over the last minute; 0 where the system does not tell. Our
+/// own build counts too, so measure with a build that is done.
+fn busy() -> f64 {
+    let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    let load: f64 = load.split(' ').next().and_then(|load| load.parse().ok()).unwrap_or(0.0);
+    load / std::thread::available_parallelism().map_or(1.0, |cores| cores.get() as f64)
 }

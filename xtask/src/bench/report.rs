@@ -81,14 +81,16 @@ struct Target {
 #[derive(Serialize)]
 pub struct Report {
     quick: bool,
+    /// Runnable tasks per core before the run.
+    busy: f64,
     echo: Option<f64>,
     figures: Vec<Figure>,
     targets: Vec<Target>,
 }
 
 impl Report {
-    pub fn new(quick: bool) -> Self {
-        Self { quick, echo: None, figures: Vec::new(), targets: Vec::new() }
+    pub fn new(quick: bool, busy: f64) -> Self {
+        Self { quick, busy, echo: None, figures: Vec::new(), targets: Vec::new() }
     }
 
     pub fn add(&mut self, figure: Figure) {
@@ -171,7 +173,7 @@ mod tests {
 
     #[test]
     fn slower_rows_say_so() {
-        let mut report = Report::new(true);
+        let mut report = Report::new(true, 0.0);
         let rate = |rust, javascript| Figure {
             name: "x".into(),
             unit: Unit::Rate,
