@@ -263,6 +263,8 @@ impl Driver {
 impl Drop for Driver {
     /// The runtime may end before the handle is closed: nothing that waits may wait for ever.
     fn drop(&mut self) {
+        // The handle may live on, and the figures hold on to the host and so to the store and its lock.
+        *self.figures.lock().unwrap_or_else(PoisonError::into_inner) = None;
         if !matches!(*self.teller.phase.borrow(), Phase::Ended(_)) {
             self.guest.finish_close();
             self.teller.phase.send_replace(Phase::Ended(Err(Error::not_open())));
