@@ -48,10 +48,7 @@ pub async fn open(path: &Path, opening: &OpeningArgs) -> Result<RaveLevel> {
 }
 
 /// Opens, works, closes. The failure of the work counts more than that of the closing.
-pub async fn with<R>(
-    args: &DatabaseArgs,
-    work: impl AsyncFnOnce(&Opened) -> Result<R, Failure>,
-) -> Result<R, Failure> {
+pub async fn with<R>(args: &DatabaseArgs, work: impl AsyncFnOnce(&Opened) -> Result<R, Failure>) -> Result<R, Failure> {
     let opened = Opened::new(args).await?;
     let outcome = work(&opened).await;
     let closed = opened.handle.close().await;

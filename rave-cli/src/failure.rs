@@ -94,7 +94,8 @@ fn usage_line(message: &str) -> String {
     let mut command = "rave".to_owned();
     for line in message.lines().map(str::trim) {
         if let Some(usage) = line.strip_prefix("Usage: ") {
-            let names = usage.split(' ').take_while(|word| word.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-'));
+            let names =
+                usage.split(' ').take_while(|word| word.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-'));
             let names: Vec<&str> = names.filter(|word| !word.starts_with('-')).collect();
             command = names.join(" ");
         } else if !line.is_empty() && !line.starts_with("For more information") {

@@ -73,7 +73,7 @@ fn table_of(leader: &LeaderStatus, role: Role, manifest: &Manifest) -> Table {
     let facts: Vec<&str> = facts(manifest).into_iter().filter(|(_, holds)| *holds).map(|(name, _)| name).collect();
     let leading = Duration::from_millis(u64::try_from(leader.leading.as_millis()).unwrap_or(u64::MAX));
     let mut table = Table::new();
-    table.load_preset(presets::UTF8_FULL_CONDENSED).add_rows([
+    table.load_style(presets::UTF8_FULL_CONDENSED).add_rows([
         ["role of this process".to_owned(), role_name(role).to_owned()],
         ["leader's pid".to_owned(), leader.pid.map_or_else(|| "unknown".to_owned(), |pid| pid.to_string())],
         ["leading for".to_owned(), format!("{leading:?}")],

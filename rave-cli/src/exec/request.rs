@@ -167,8 +167,8 @@ fn one() -> u64 {
 
 /// Reads a line.
 pub fn parse(line: &[u8], codec: Codec) -> Result<Request, Refusal> {
-    let value: Value =
-        serde_json::from_slice(line).map_err(|error| Refusal::without_id(format!("not JSON: {}", json_error(&error))))?;
+    let value: Value = serde_json::from_slice(line)
+        .map_err(|error| Refusal::without_id(format!("not JSON: {}", json_error(&error))))?;
     let Value::Object(mut members) = value else {
         return Err(Refusal::without_id("a request is a JSON object"));
     };
@@ -203,9 +203,7 @@ fn action(body: Body, codec: Codec) -> Result<Action, Wrong> {
     Ok(match body {
         Body::Get { key } => Action::Get(codec.key(&key)?),
         Body::Has { key } => Action::Has(codec.key(&key)?),
-        Body::GetMany { keys } => {
-            Action::GetMany(keys.iter().map(|key| codec.key(key)).collect::<Result<_, Error>>()?)
-        }
+        Body::GetMany { keys } => Action::GetMany(keys.iter().map(|key| codec.key(key)).collect::<Result<_, Error>>()?),
         Body::Put { key, value, sync } => write([BatchOp::Put { key, value }], sync, codec)?,
         Body::Del { key, sync } => write([BatchOp::Del { key }], sync, codec)?,
         Body::Batch { ops, sync } => write(ops, sync, codec)?,

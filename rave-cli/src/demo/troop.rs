@@ -1,0 +1,270 @@
+//! The demo's processes: started, killed and replaced, and what each has reported.
+
+use super::{
+    report::{Report, now},
+    show::Show,
+};
+use crate::{failure::Failure, roles::Taken};
+use std::{
+    collections::BTreeMap,
+    path::PathBuf,
+    process::Stdio,
+    time::{Duration, Instant},
+};
+use tokio::{
+    io::{AsyncBufReadExt, BufReader},
+    process::{Child, Command},
+    sync::mpsc,
+};
+
+/// How often what is shown is renewed.
+const TICK: Duration = Duration::from_millis(100);
+
+/// A worker and what it has reported.
+struct Member {
+    child: Child,
+    pid: u32,
+    role: Option<Taken>,
+    acknowledged: u64,
+    /// When its last acknowledged write was begun and acknowledged, and the first such write since the last kill.
+    since_kill: Option<u64>,
+}
+
+/// A leader that was killed.
+pub struct Killed {
+    /// Its number.
+    pub number: u64,
+    /// Just before the signal was sent.
+    pub before: u64,
+    /// Just after.
+    after: u64,
+}
+
+/// The processes of a demo.
+pub struct Troop {
+    dir: PathBuf,
+    run: String,
+    members: BTreeMap<u64, Member>,
+    /// What those who are gone had acknowledged.
+    gone: BTreeMap<u64, u64>,
+    started: u64,
+    killed_at: u64,
+    reports: mpsc::Receiver<(u64, Option<Report>)>,
+    reporter: mpsc::Sender<(u64, Option<Report>)>,
+}
+
+impl Troop {
+    /// Nobody yet.
+    pub fn new(dir: PathBuf, run: String) -> Self {
+        let (reporter, reports) = mpsc::channel(4096);
+        Self { dir, run, members: BTreeMap::new(), gone: BTreeMap::new(), started: 0, killed_at: 0, reports, reporter }
+    }
+
+    /// Starts one more process.
+    pub fn start(&mut self) -> Result<(), Failure> {
+        let failed = |error| Failure::io("starting a process", &error);
+        let program = std::env::current_exe().map_err(failed)?;
+        self.started += 1;
+        let number = self.started;
+        let mut child = Command::new(program)
+            .arg("demo-worker")
+            .arg(format!("--run={}", self.run))
+            .arg(format!("--number={number}"))
+            .arg("--")
+            .arg(&self.dir)
+            // It ends with its stdin, and so with this process however that ends.
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .map_err(failed)?;
+        let pid = child.id().unwrap_or(0);
+        if let Some(stdout) = child.stdout.take() {
+            let reporter = self.reporter.clone();
+            tokio::spawn(async move {
+                let mut lines = BufReader::new(stdout).lines();
+                while let Ok(Some(line)) = lines.next_line().await {
+                    // The last line of a killed process may be cut; what it lacks was then not reported.
+                    if let Some(report) = Report::parse(&line)
+                        && reporter.send((number, Some(report))).await.is_err()
+                    {
+                        return;
+                    }
+                }
+                // Only the demo's own end closes the channel.
+                let _ = reporter.send((number, None)).await;
+            });
+        }
+        self.members.insert(number, Member { child, pid, role: None, acknowledged: 0, since_kill: None });
+        Ok(())
+    }
+
+    /// The number and the pid of the process that leads.
+    pub fn leader(&self) -> Option<(u64, u32)> {
+        let leads = |member: &Member| member.role == Some(Taken::Leader);
+        self.members.iter().find(|(_, member)| leads(member)).map(|(number, member)| (*number, member.pid))
+    }
+
+    /// Whether every process has had a write acknowledged.
+    pub fn all_have_written(&self) -> bool {
+        self.members.values().all(|member| member.acknowledged > 0)
+    }
+
+    /// All acknowledged writes.
+    pub fn acknowledged(&self) -> u64 {
+        self.members.values().map(|member| member.acknowledged).chain(self.gone.values().copied()).sum()
+    }
+
+    /// How many processes there are.
+    pub fn len(&self) -> usize {
+        self.members.len()
+    }
+
+    /// Kills the leader with SIGKILL and waits for its end.
+    pub async fn kill_leader(&mut self) -> Result<Option<Killed>, Failure> {
+        let Some((number, _)) = self.leader() else { return Ok(None) };
+        let Some(mut member) = self.members.remove(&number) else { return Ok(None) };
+        let before = now();
+        member.child.start_kill().map_err(|error| Failure::io("killing the leader", &error))?;
+        let after = now();
+        self.killed_at = after;
+        for survivor in self.members.values_mut() {
+            survivor.since_kill = None;
+        }
+        self.gone.insert(number, member.acknowledged);
+        // Its end is waited for in the background: the others must be watched now.
+        tokio::spawn(async move { member.child.wait().await });
+        Ok(Some(Killed { number, before, after }))
+    }
+
+    /// Whether each survivor has had a write acknowledged that it began after the kill.
+    pub fn all_served_since(&self, killed: &Killed) -> bool {
+        debug_assert_eq!(self.killed_at, killed.after);
+        self.members.values().all(|member| member.since_kill.is_some())
+    }
+
+    /// How long the first and the last survivor waited.
+    pub fn failover(&self, killed: &Killed) -> (Duration, Duration) {
+        let times = || self.members.values().filter_map(|member| member.since_kill);
+        let since = |time: Option<u64>| Duration::from_micros(time.unwrap_or(0).saturating_sub(killed.before));
+        (since(times().min()), since(times().max()))
+    }
+
+    /// Follows reports until `done`, or fails after `patience`.
+    pub async fn until(
+        &mut self,
+        show: &mut Show,
+        patience: Duration,
+        what: &str,
+        done: impl Fn(&Self) -> bool,
+    ) -> Result<(), Failure> {
+        let deadline = Instant::now() + patience;
+        while !done(self) {
+            if Instant::now() >= deadline {
+                return Err(Failure::Check(format!("stuck: waited {patience:?} until {what}")));
+            }
+            self.follow(show, TICK).await?;
+        }
+        Ok(())
+    }
+
+    /// Follows reports for some time.
+    pub async fn pass(&mut self, show: &mut Show, time: Duration) -> Result<(), Failure> {
+        let end = Instant::now() + time;
+        loop {
+            let left = end.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Ok(());
+            }
+            self.follow(show, left.min(TICK)).await?;
+        }
+    }
+
+    /// Takes in what comes within `time`; at least one report, if there is any.
+    async fn follow(&mut self, show: &mut Show, time: Duration) -> Result<(), Failure> {
+        if let Ok(Some((number, report))) = tokio::time::timeout(time, self.reports.recv()).await {
+            self.take_in(number, report)?;
+            while let Ok((number, report)) = self.reports.try_recv() {
+                self.take_in(number, report)?;
+            }
+        }
+        show.renew(self);
+        Ok(())
+    }
+
+    fn take_in(&mut self, number: u64, report: Option<Report>) -> Result<(), Failure> {
+        let Some(member) = self.members.get_mut(&number) else {
+            // One that was killed: what it had reported before counts.
+            if let (Some(Report::Acknowledged { number: write, .. }), Some(last)) = (report, self.gone.get_mut(&number))
+            {
+                *last = write;
+            }
+            return Ok(());
+        };
+        match report {
+            Some(Report::Role(role)) => member.role = Some(role),
+            Some(Report::Acknowledged { number: write, begun, ended }) => {
+                if write != member.acknowledged + 1 {
+                    return Err(Failure::Check(format!(
+                        "process {number} reported write {write} after write {}",
+                        member.acknowledged
+                    )));
+                }
+                member.acknowledged = write;
+                if begun > self.killed_at && member.since_kill.is_none() {
+                    member.since_kill = Some(ended);
+                }
+            }
+            Some(Report::Complaint(text)) => return Err(Failure::Check(format!("process {number}: {text}"))),
+            None => return Err(Failure::Check(format!("process {number} ended by itself"))),
+        }
+        Ok(())
+    }
+
+    /// Lets all processes end in good order; gives the last acknowledged write of every process there was.
+    pub async fn dismiss(mut self, complaints: &mut Vec<String>) -> BTreeMap<u64, u64> {
+        for member in self.members.values_mut() {
+            drop(member.child.stdin.take());
+        }
+        let mut members = std::mem::take(&mut self.members);
+        // No further senders: the reports end when every process has closed its stdout.
+        drop(self.reporter);
+        let all_told = async {
+            while let Some((number, report)) = self.reports.recv().await {
+                match (report, members.get_mut(&number)) {
+                    (Some(Report::Acknowledged { number: write, .. }), Some(member)) => member.acknowledged = write,
+                    (Some(Report::Acknowledged { number: write, .. }), None) => {
+                        self.gone.insert(number, write);
+                    }
+                    (Some(Report::Complaint(text)), _) => complaints.push(format!("process {number}: {text}")),
+                    _ => {}
+                }
+            }
+        };
+        if tokio::time::timeout(super::PATIENCE, all_told).await.is_err() {
+            complaints.push("some processes did not end when they were told to".to_owned());
+        }
+        for (number, mut member) in members {
+            match tokio::time::timeout(super::PATIENCE, member.child.wait()).await {
+                Ok(Ok(status)) if status.success() => {}
+                Ok(Ok(status)) => complaints.push(format!("process {number} ended with {status}")),
+                Ok(Err(error)) => complaints.push(format!("process {number}: {error}")),
+                Err(_) => {
+                    complaints.push(format!("process {number} is stuck"));
+                    // Dropping it would kill it as well, without waiting for its end.
+                    let _ = member.child.kill().await;
+                }
+            }
+            self.gone.insert(number, member.acknowledged);
+        }
+        self.gone
+    }
+
+    /// Ends all processes at once.
+    pub async fn kill_all(mut self) {
+        for member in self.members.values_mut() {
+            // It may have ended by itself.
+            let _ = member.child.kill().await;
+        }
+    }
+}
