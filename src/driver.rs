@@ -4,6 +4,7 @@ use crate::{
     Role,
     election::{Election, Input, Step},
 };
+use futures::future::BoxFuture;
 use rave_core::{AbstractLevel, Code, Error, Event, EventHub, LockAttempt, LockedStore, Opener, Result};
 use rave_guest::Guest;
 use rave_host::{GuardedLevel, Host, HostOptions, HostStats};
@@ -110,6 +111,8 @@ pub(crate) struct Held {
     connection: Option<Connection>,
     host: Option<Host>,
     locked: Option<Box<dyn LockedStore>>,
+    /// The store while it recovers: it has the lock, so giving it up must not release that before the listener is gone.
+    opening: Option<BoxFuture<'static, Result<Arc<dyn AbstractLevel>>>>,
     store: Option<Arc<dyn AbstractLevel>>,
 }
 
@@ -189,7 +192,9 @@ impl Driver {
                 self.teller.obstacle(Obstacle::Recovering);
                 self.teller.events.emit(|| Event::Opening);
                 let locked = self.held.locked.take().ok_or_else(lost_step)?;
-                self.held.store = Some(locked.open().await?);
+                let store = self.held.opening.insert(locked.open()).await;
+                self.held.opening = None;
+                self.held.store = Some(store?);
                 Ok(Input::Opened)
             }
             Step::Lead => {
@@ -256,6 +261,7 @@ impl Driver {
             None => Ok(()),
         };
         self.held.locked = None;
+        self.held.opening = None;
         store.and(listener)
     }
 }

@@ -3,13 +3,13 @@
 mod support;
 
 use async_trait::async_trait;
-use futures::{future::join_all, poll};
+use futures::{StreamExt, future::join_all, poll};
 use rave_level::{
     AbstractLevel, AbstractLevelExt, Builder, Code, Error, KeyRange, LockAttempt, Opener, Result,
     transport::{Connect, Listener, MemoryTransport, Transport},
 };
 use std::time::Duration;
-use support::{Place, follows, leads, soon, until};
+use support::{Gated, Place, follows, leads, soon, until};
 
 const SHORT: Duration = Duration::from_millis(100);
 
@@ -172,6 +172,37 @@ async fn when_one_gives_up_its_recovery_another_takes_over_without_an_error() {
         }
         assert_eq!(handles.iter().filter(|handle| leads(handle)).count(), 1);
     }
+}
+
+#[tokio::test]
+async fn nobody_releases_the_lock_while_listening() {
+    let place = Place::new();
+    let store = Gated::watching(&place);
+    let builder = || Builder::new(store.clone(), place.meeting_point.clone());
+    // Given up while the store recovers.
+    let recovery = place.store.hold_opening();
+    for _ in 0..10 {
+        let mut opening = Box::pin(builder().open());
+        assert!(poll!(&mut opening).is_pending());
+        until("it listens", || place.meeting_point.faults().is_listening()).await;
+        drop(opening);
+        place.until_deserted().await;
+    }
+    drop(recovery);
+    assert_eq!(store.early_releases(), 0, "when given up");
+    // Closed, dropped, and deposed.
+    let leader = builder().open().await.unwrap();
+    leader.close().await.unwrap();
+    assert_eq!(store.early_releases(), 0, "when closed");
+    drop(builder().open().await.unwrap());
+    place.until_deserted().await;
+    assert_eq!(store.early_releases(), 0, "when dropped");
+    let leader = builder().open().await.unwrap();
+    let mut events = leader.events();
+    place.store.fail_writes(Some(Error::new(Code::Io, "the disk is full")));
+    leader.put("x", "1").await.unwrap_err();
+    soon("the end of its lead", events.next()).await.unwrap();
+    assert_eq!(store.early_releases(), 0, "when deposed");
 }
 
 #[test]

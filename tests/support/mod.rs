@@ -8,11 +8,14 @@ use rave_level::{
     AbstractLevel, AbstractLevelExt, Batch, Builder, Bytes, ClearOptions, Code, Error, EventStream, IteratorOptions,
     LevelIterator, LockAttempt, LockedStore, Manifest, MemoryOpener, Opener, RaveLevel, ReadOptions, Result, Role,
     Snapshot, Status, WriteOptions,
-    transport::{Connect, Connection, Listener, MemoryTransport, Transport},
+    transport::{Connect, Connection, Faults, Listener, MemoryTransport, Transport},
 };
 use std::{
     future::Future,
-    sync::Arc,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::{Duration, Instant},
 };
 use tokio::{runtime::Runtime, sync::watch};
@@ -137,11 +140,23 @@ pub struct Gated {
     place: MemoryOpener,
     gate: Arc<watch::Sender<Gate>>,
     waiting: Arc<watch::Sender<usize>>,
+    /// Where nobody may listen any more when the lock is released, and how often somebody did.
+    watched: Option<Faults>,
+    early: Arc<AtomicUsize>,
 }
 
 impl Gated {
     pub fn new(place: MemoryOpener) -> Self {
-        Self { place, gate: Arc::default(), waiting: Arc::default() }
+        Self { place, gate: Arc::default(), waiting: Arc::default(), watched: None, early: Arc::default() }
+    }
+
+    /// The same place, which counts how often its lock is released while somebody listens.
+    pub fn watching(place: &Place) -> Self {
+        Self { watched: Some(place.meeting_point.faults()), ..Self::new(place.store.clone()) }
+    }
+
+    pub fn early_releases(&self) -> usize {
+        self.early.load(Ordering::Relaxed)
     }
 
     pub fn set(&self, gate: Gate) {
@@ -171,11 +186,23 @@ impl Gated {
     }
 }
 
+/// Looks whether somebody listens, just before the lock is released.
+#[derive(Debug)]
+struct Release(Gated);
+
+impl Drop for Release {
+    fn drop(&mut self) {
+        if self.0.watched.as_ref().is_some_and(Faults::is_listening) {
+            self.0.early.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
 #[async_trait]
 impl Opener for Gated {
     async fn try_lock(&self) -> Result<LockAttempt> {
         Ok(match self.place.try_lock().await? {
-            LockAttempt::Acquired(locked) => LockAttempt::Acquired(Box::new(GatedLock(locked, self.clone()))),
+            LockAttempt::Acquired(locked) => LockAttempt::Acquired(Box::new(GatedLock(Release(self.clone()), locked))),
             held => held,
         })
     }
@@ -185,17 +212,21 @@ impl Opener for Gated {
     }
 }
 
-struct GatedLock(Box<dyn LockedStore>, Gated);
+struct GatedLock(Release, Box<dyn LockedStore>);
 
 #[async_trait]
 impl LockedStore for GatedLock {
     async fn open(self: Box<Self>) -> Result<Arc<dyn AbstractLevel>> {
-        Ok(Arc::new(GatedStore { inner: self.0.open().await?, gated: self.1, underway: Arc::default() }))
+        let Self(release, locked) = *self;
+        let inner = locked.open().await?;
+        let gated = release.0.clone();
+        Ok(Arc::new(GatedStore { release: Mutex::new(Some(release)), inner, gated, underway: Arc::default() }))
     }
 }
 
 #[derive(Debug)]
 struct GatedStore {
+    release: Mutex<Option<Release>>,
     inner: Arc<dyn AbstractLevel>,
     gated: Gated,
     /// Writes hold it for reading, so that `close` lets them finish.
@@ -250,6 +281,7 @@ impl AbstractLevel for GatedStore {
 
     async fn close(&self) -> Result<()> {
         let _all = self.underway.write().await;
+        drop(self.release.lock().unwrap().take());
         self.inner.close().await
     }
 }
