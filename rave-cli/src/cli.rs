@@ -106,7 +106,7 @@ impl From<Retry> for RetryPolicy {
 #[derive(Args, Clone, Copy, Debug)]
 pub struct KeyEncodingArgs {
     /// How keys are written: utf8, hex, base64 or json.
-    #[arg(long = "key-encoding", value_name = "NAME", default_value = "utf8", value_parser = encoding)]
+    #[arg(id = "key-encoding", long = "key-encoding", value_name = "NAME", default_value = "utf8", value_parser = encoding)]
     pub key: TextEncoding,
 }
 
@@ -114,7 +114,7 @@ pub struct KeyEncodingArgs {
 #[derive(Args, Clone, Copy, Debug)]
 pub struct ValueEncodingArgs {
     /// How values are written: utf8, hex, base64 or json.
-    #[arg(long = "value-encoding", value_name = "NAME", default_value = "utf8", value_parser = encoding)]
+    #[arg(id = "value-encoding", long = "value-encoding", value_name = "NAME", default_value = "utf8", value_parser = encoding)]
     pub value: TextEncoding,
 }
 
