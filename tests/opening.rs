@@ -170,7 +170,8 @@ async fn when_one_gives_up_its_recovery_another_takes_over_without_an_error() {
         for other in others {
             handles.push(soon("opening", other).await.unwrap().unwrap());
         }
-        assert_eq!(handles.iter().filter(|handle| leads(handle)).count(), 1);
+        // The first may have succeeded before it noticed, and then it is leaving just now.
+        until("one leader", || handles.iter().filter(|handle| leads(handle)).count() == 1).await;
     }
 }
 
