@@ -14,7 +14,8 @@ const MAX_PAUSE: Duration = Duration::from_millis(100);
 /// Connects to whoever listens at `transport`, and again whenever the connection is lost, for as long as the guest
 /// lives. Must be called inside a tokio runtime.
 ///
-/// Errors: the first attempt failed, or nobody is home.
+/// Errors: the first attempt failed, or nobody is home; `LEVEL_ABORTED` if the leader does not answer within the
+/// operations' timeout.
 pub async fn connect(transport: Arc<dyn Transport>, options: GuestOptions) -> Result<Guest> {
     let guest = Guest::new(options, EventHub::new());
     let connection = match transport.connect().await? {
@@ -26,17 +27,27 @@ pub async fn connect(transport: Arc<dyn Transport>, options: GuestOptions) -> Re
     };
     let (greeted, ready) = oneshot::channel();
     let unused = Arc::new(Notify::new());
-    let background = guest.clone();
+    let (background, dialed) = (guest.clone(), transport.clone());
     let gone = unused.clone();
     tokio::spawn(async move {
         tokio::select! {
-            () = keep_connected(&background, &*transport, connection, greeted) => {}
+            () = keep_connected(&background, &*dialed, connection, greeted) => {}
             () = gone.notified() => {}
         }
         background.finish_close();
     });
     let guest = Guest { _user: Some(Arc::new(LastUser(unused))), ..guest };
-    ready.await.map_err(|_| Error::new(Code::ConnectionLost, "the leader did not answer the greeting"))?;
+    let answered = match options.timeout {
+        None => ready.await,
+        Some(timeout) => match tokio::time::timeout(timeout, ready).await {
+            Ok(answered) => answered,
+            Err(_) => {
+                let message = format!("the leader at {} did not answer the greeting in time", transport.address());
+                return Err(Error::new(Code::Aborted, message));
+            }
+        },
+    };
+    answered.map_err(|_| Error::new(Code::ConnectionLost, "the leader did not answer the greeting"))?;
     Ok(guest)
 }
 

@@ -7,11 +7,16 @@ use rave_transport::{
     Connection,
     wire::{FrameDecoder, Limits, Response},
 };
-use std::fmt;
+use std::{fmt, io, time::Duration};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 /// Bytes read at once.
 const READ_CHUNK: usize = 64 << 10;
+/// How long a leader that takes no more bytes may be silent. What it said before it left is there already.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// Room in the receive buffer below which there is a new one. Small answers share a buffer.
+const MIN_READ: usize = 16 << 10;
 
 /// The leader at the other end.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,26 +71,42 @@ pub(crate) async fn drive(
     let mut decoder = FrameDecoder::new(limits);
     let (mut input, mut output) = (BytesMut::new(), BytesMut::new());
     let mut left = false;
+    // Why the leader takes no more bytes. Its answers, and the news that it leaves, may still be on their way here.
+    let mut deaf: Option<String> = None;
     let reason = loop {
-        if output.is_empty() && !shared.take_output(&mut output) {
+        let open = if output.is_empty() { shared.take_output(&mut output) } else { !shared.is_closed() };
+        if !open {
             break "the guest was closed".to_owned();
         }
-        input.reserve(READ_CHUNK);
+        if deaf.is_some() {
+            output.clear();
+        }
+        if input.capacity() - input.len() < MIN_READ {
+            input.reserve(READ_CHUNK);
+        }
         let writing = !output.is_empty();
         let read = tokio::select! {
             biased;
             written = writer.write_buf(&mut output), if writing => match written {
-                Ok(0) => break "the leader takes no more bytes".to_owned(),
+                Ok(0) => {
+                    deaf = Some("the leader takes no more bytes".to_owned());
+                    continue;
+                }
                 Ok(_) => continue,
-                Err(error) => break error.to_string(),
+                Err(error) => {
+                    deaf = Some(error.to_string());
+                    continue;
+                }
             },
             read = reader.read_buf(&mut input) => read,
-            () = shared.outgoing.notified(), if !writing => continue,
+            () = tokio::time::sleep(LAST_WORDS), if deaf.is_some() => Err(io::ErrorKind::TimedOut.into()),
+            // Also while writing: a guest that closes does not wait for a leader that takes nothing.
+            () = shared.outgoing.notified() => continue,
         };
         match read {
-            Ok(0) => break "the leader closed it".to_owned(),
+            Ok(0) => break deaf.unwrap_or_else(|| "the leader closed it".to_owned()),
             Ok(_) => {}
-            Err(error) => break error.to_string(),
+            Err(error) => break deaf.unwrap_or_else(|| error.to_string()),
         }
         let news = shared.with(|state| {
             loop {

@@ -22,7 +22,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
-use tokio::sync::{Notify, Semaphore, oneshot};
+use tokio::sync::{Notify, oneshot};
 
 /// How a guest behaves.
 #[derive(Clone, Copy, Debug)]
@@ -31,7 +31,7 @@ pub struct GuestOptions {
     pub retry: RetryPolicy,
     /// How long an operation may take in all, failovers included; `None`: as long as it needs.
     pub timeout: Option<Duration>,
-    /// Bytes of operations that may be on their way at once; more wait their turn.
+    /// Bytes of operations that may be with the leader unanswered; more wait their turn.
     pub max_pending_bytes: usize,
     /// The largest frame sent and accepted.
     pub limits: Limits,
@@ -68,8 +68,16 @@ pub(crate) struct State {
     route: Route,
     status: Status,
     waiters: HashMap<u32, Arc<Notify>>,
+    /// A promotion has taken operations from the machine and is applying them.
+    promoting: bool,
     /// The last leader's manifest, so that a moment without a leader does not look like another store.
     manifest: Manifest,
+}
+
+impl State {
+    fn is_settled(&self) -> bool {
+        self.machine.is_idle() && !self.promoting
+    }
 }
 
 #[derive(Debug)]
@@ -77,9 +85,8 @@ pub(crate) struct Shared {
     state: Mutex<State>,
     /// The machine has frames to send.
     pub(crate) outgoing: Notify,
-    /// An operation completed, for `close` to wait for the last.
+    /// The last operation completed, for `close` to wait for.
     settled: Notify,
-    permits: Semaphore,
     events: EventHub,
     options: GuestOptions,
 }
@@ -95,6 +102,7 @@ impl Shared {
         let mut state = self.lock();
         let result = f(&mut state);
         let completed = state.machine.completed();
+        let settled = state.is_settled();
         for id in state.machine.woken() {
             if let Some(waiter) = state.waiters.get(&id) {
                 waiter.notify_one();
@@ -105,6 +113,8 @@ impl Shared {
         for (answer, result) in completed {
             // Nobody listens if the user dropped the operation.
             let _ = answer.send(result);
+        }
+        if settled {
             self.settled.notify_waiters();
         }
         if outgoing {
@@ -113,11 +123,24 @@ impl Shared {
         result
     }
 
+    pub(crate) fn is_closed(&self) -> bool {
+        self.lock().status == Status::Closed
+    }
+
     /// Moves the machine's frames to `out`; false once the guest is closed.
     pub(crate) fn take_output(&self, out: &mut BytesMut) -> bool {
         let mut state = self.lock();
         std::mem::swap(state.machine.output(), out);
         state.status != Status::Closed
+    }
+}
+
+/// Ends the applying of what a promotion took, also when its future is dropped in the middle.
+struct Promoting<'a>(&'a Shared);
+
+impl Drop for Promoting<'_> {
+    fn drop(&mut self) {
+        self.0.with(|state| state.promoting = false);
     }
 }
 
@@ -143,25 +166,21 @@ impl Drop for LastUser {
     }
 }
 
-/// Bytes that one permit stands for.
-const PERMIT: usize = 1024;
-
 impl Guest {
     /// A guest without a connection. It announces the writes made through it on `events`.
     pub fn new(options: GuestOptions, events: EventHub) -> Self {
-        let permits = (options.max_pending_bytes / PERMIT).clamp(1, u32::MAX as usize);
         Self {
             shared: Arc::new(Shared {
                 state: Mutex::new(State {
-                    machine: Machine::new(options.retry, options.limits.max_frame),
+                    machine: Machine::new(options.retry, options.limits.max_frame, options.max_pending_bytes),
                     route: Route::Remote,
                     status: Status::Open,
                     waiters: HashMap::new(),
+                    promoting: false,
                     manifest: Manifest::default(),
                 }),
                 outgoing: Notify::new(),
                 settled: Notify::new(),
-                permits: Semaphore::new(permits),
                 events,
                 options,
             }),
@@ -188,6 +207,7 @@ impl Guest {
         loop {
             let queued = self.shared.with(|state| {
                 let queued = state.machine.drain();
+                state.promoting = !queued.is_empty();
                 if queued.is_empty() {
                     // Under the same lock: nothing can slip in between the last queued operation and the first direct one.
                     state.manifest = store.manifest();
@@ -199,10 +219,11 @@ impl Guest {
             if queued.is_empty() {
                 return;
             }
+            let promoting = Promoting(&self.shared);
             for (operation, answer) in queued {
                 let _ = answer.send(execute(&*store, operation).await);
-                self.shared.settled.notify_waiters();
             }
+            drop(promoting);
         }
     }
 
@@ -225,7 +246,7 @@ impl Guest {
             let settled = self.shared.settled.notified();
             tokio::pin!(settled);
             settled.as_mut().enable();
-            if self.shared.lock().machine.is_idle() {
+            if self.shared.lock().is_settled() {
                 return;
             }
             settled.await;
@@ -249,7 +270,6 @@ impl Guest {
             state.machine.fail_all(&Error::not_open());
             state.machine.wake_iterators();
         });
-        self.shared.permits.close();
         // A running connection ends.
         self.shared.outgoing.notify_one();
     }
@@ -278,7 +298,11 @@ impl Guest {
     }
 
     pub(crate) fn is_closed(&self) -> bool {
-        self.shared.lock().status == Status::Closed
+        self.shared.is_closed()
+    }
+
+    pub(crate) fn is_open(&self) -> bool {
+        self.shared.lock().status == Status::Open
     }
 
     /// The store, after a promotion.
@@ -308,14 +332,7 @@ impl Guest {
 
     async fn perform(&self, operation: Operation, deadline: Option<tokio::time::Instant>) -> Result<Reply> {
         let shared = &*self.shared;
-        let cost = (operation.cost() / PERMIT + 1).min(shared.options.max_pending_bytes / PERMIT).max(1);
-        // First come, first served: waiting for room does not change the order.
-        let acquire = shared.permits.acquire_many(u32::try_from(cost).unwrap_or(u32::MAX));
-        let _permit = match until(deadline, acquire).await {
-            None => return Err(deadline_passed(Effect::None)),
-            Some(Err(_)) => return Err(Error::not_open()),
-            Some(Ok(permit)) => permit,
-        };
+        let is_write = operation.is_write();
         let (answer, answered) = oneshot::channel();
         enum Submitted {
             Remote(u64),
@@ -332,14 +349,14 @@ impl Guest {
             Submitted::Local(store, operation) => return local(&*store, operation, deadline).await,
             Submitted::Remote(number) => number,
         };
+        let mut waiting = Waiting { shared, number: Some(number) };
         match until(deadline, answered).await {
-            Some(Ok(result)) => result,
-            Some(Err(_)) => Err(Error::not_open().with_effect(Effect::Unknown)),
-            None => match shared.with(|state| state.machine.abandon(number)) {
-                Some((_, effect)) => Err(deadline_passed(effect)),
-                // It completed in the very moment, or is being applied by a promotion.
-                None => Err(deadline_passed(Effect::Unknown)),
-            },
+            Some(result) => {
+                waiting.completed();
+                result.unwrap_or_else(|_| Err(Error::not_open().with_effect(unknown_if(is_write))))
+            }
+            // None: it completed in the very moment, or is being applied by a promotion.
+            None => Err(deadline_passed(waiting.abandon().unwrap_or_else(|| unknown_if(is_write)))),
         }
     }
 
@@ -370,6 +387,34 @@ impl Guest {
     }
 }
 
+/// Takes an operation out of the machine when nobody waits for it any more, also because the future was dropped.
+struct Waiting<'a> {
+    shared: &'a Shared,
+    /// `None` once it has completed.
+    number: Option<u64>,
+}
+
+impl Waiting<'_> {
+    fn completed(&mut self) {
+        self.number = None;
+    }
+
+    fn abandon(&mut self) -> Option<Effect> {
+        let number = self.number.take()?;
+        self.shared.with(|state| state.machine.abandon(number)).map(|(_, effect)| effect)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.abandon();
+    }
+}
+
+fn unknown_if(write: bool) -> Effect {
+    if write { Effect::Unknown } else { Effect::None }
+}
+
 async fn until<F: Future>(deadline: Option<tokio::time::Instant>, future: F) -> Option<F::Output> {
     match deadline {
         None => Some(future.await),
@@ -382,7 +427,7 @@ pub(crate) fn deadline_passed(effect: Effect) -> Error {
 }
 
 fn unexpected() -> Error {
-    Error::new(Code::Remote, "the leader's answer does not fit the request").with_effect(Effect::Unknown)
+    Error::new(Code::Remote, "the leader's answer does not fit the request")
 }
 
 async fn local(
@@ -390,7 +435,7 @@ async fn local(
     operation: Operation,
     deadline: Option<tokio::time::Instant>,
 ) -> Result<Reply> {
-    let effect = if operation.is_write() { Effect::Unknown } else { Effect::None };
+    let effect = unknown_if(operation.is_write());
     until(deadline, execute(store, operation)).await.unwrap_or_else(|| Err(deadline_passed(effect)))
 }
 
@@ -490,7 +535,13 @@ impl AbstractLevel for Guest {
     /// Refuses operations, lets those under way finish, and ends. Without a connection there is nothing to wait for, and
     /// they fail.
     async fn close(&self) -> Result<()> {
-        let first = self.shared.with(|state| std::mem::replace(&mut state.status, Status::Closing)) == Status::Open;
+        let first = self.shared.with(|state| {
+            let first = state.status == Status::Open;
+            if first {
+                state.status = Status::Closing;
+            }
+            first
+        });
         if first {
             self.shared.events.emit(|| Event::Closing);
         }

@@ -36,10 +36,12 @@ impl GuestIterator {
 
     async fn opened(&mut self) -> Result<()> {
         loop {
-            if self.go_local().await? || self.guest.shared.with(|state| state.machine.iterator_opened(self.id)) {
-                return Ok(());
+            match self.go_local().await {
+                Ok(true) => return Ok(()),
+                Ok(false) if self.guest.shared.with(|state| state.machine.iterator_opened(self.id)) => return Ok(()),
+                Ok(false) => self.news.notified().await,
+                Err(error) => self.go_elsewhere(error).await?,
             }
-            self.news.notified().await;
         }
     }
 
@@ -75,29 +77,31 @@ impl GuestIterator {
             if self.closed {
                 return Err(closed());
             }
-            if self.go_local().await? {
-                let Some(local) = &mut self.local else { continue };
-                match local.inner.next_many(size).await {
-                    Ok(mut entries) => {
-                        if let Some(last) = entries.last() {
-                            local.position.delivered += entries.len() as u64;
-                            local.position.bookmark = Some(last.key.clone());
-                            local.position.seek = None;
-                        } else {
-                            local.ended = true;
+            match self.go_local().await {
+                Ok(false) => {}
+                Ok(true) => {
+                    let Some(local) = &mut self.local else { continue };
+                    match local.inner.next_many(size).await {
+                        Ok(mut entries) => {
+                            if let Some(last) = entries.last() {
+                                local.position.delivered += entries.len() as u64;
+                                local.position.bookmark = Some(last.key.clone());
+                                local.position.seek = None;
+                            } else {
+                                local.ended = true;
+                            }
+                            if !self.options.keys {
+                                entries.iter_mut().for_each(|entry| entry.key = Bytes::new());
+                            }
+                            return Ok(entries);
                         }
-                        if !self.options.keys {
-                            entries.iter_mut().for_each(|entry| entry.key = Bytes::new());
-                        }
-                        return Ok(entries);
+                        Err(error) => self.go_elsewhere(error).await?,
                     }
-                    // This process no longer leads: go on wherever the data is.
-                    Err(error) if error.code() == Code::DatabaseNotOpen && self.still_wanted() => {
-                        self.leave_local();
-                        tokio::time::sleep(Duration::from_millis(1)).await;
-                        continue;
-                    }
-                    Err(error) => return Err(error),
+                    continue;
+                }
+                Err(error) => {
+                    self.go_elsewhere(error).await?;
+                    continue;
                 }
             }
             match self.guest.shared.with(|state| state.machine.take(self.id, size)) {
@@ -109,8 +113,42 @@ impl GuestIterator {
         }
     }
 
-    fn still_wanted(&self) -> bool {
-        !self.guest.is_closed() && self.guest.retry() != RetryPolicy::Never
+    /// The store of this process failed with `error`. If that is because this process no longer leads, it is time to go on
+    /// wherever the data is.
+    async fn go_elsewhere(&mut self, error: Error) -> Result<()> {
+        let wanted = self.guest.is_open() && self.guest.retry() != RetryPolicy::Never;
+        if error.code() != Code::DatabaseNotOpen || !wanted {
+            return Err(error);
+        }
+        self.leave_local();
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        Ok(())
+    }
+
+    async fn move_to(&mut self, target: Bytes) -> Result<()> {
+        loop {
+            let moved = match self.go_local().await {
+                Ok(true) => match &mut self.local {
+                    Some(local) => local.inner.seek(target.clone()).await,
+                    None => continue,
+                },
+                Ok(false) => {
+                    self.guest.shared.with(|state| state.machine.seek(self.id, target));
+                    return Ok(());
+                }
+                Err(error) => Err(error),
+            };
+            match moved {
+                Ok(()) => break,
+                Err(error) => self.go_elsewhere(error).await?,
+            }
+        }
+        if let Some(local) = &mut self.local {
+            local.position.seek = Some(target);
+            local.position.bookmark = None;
+            local.ended = false;
+        }
+        Ok(())
     }
 }
 
@@ -142,17 +180,8 @@ impl LevelIterator for GuestIterator {
         if self.closed {
             return Err(closed());
         }
-        if self.go_local().await?
-            && let Some(local) = &mut self.local
-        {
-            local.inner.seek(target.clone()).await?;
-            local.position.seek = Some(target);
-            local.position.bookmark = None;
-            local.ended = false;
-            return Ok(());
-        }
-        self.guest.shared.with(|state| state.machine.seek(self.id, target));
-        Ok(())
+        let timeout = self.guest.timeout();
+        within(timeout, self.move_to(target)).await
     }
 
     async fn close(&mut self) -> Result<()> {

@@ -29,7 +29,8 @@ pub trait WriteHook: Send + Sync + fmt::Debug + 'static {
 }
 
 /// A store behind a read-only switch and a [`WriteHook`]. It also notices when the store stops being sound: after a
-/// write that failed with `LEVEL_IO_ERROR` or `LEVEL_CORRUPTION` and unknown effect, [`failure`](Self::failure) tells.
+/// write that failed with `LEVEL_IO_ERROR` or `LEVEL_CORRUPTION`, [`failure`](Self::failure) tells. Whatever its effect: a
+/// store that refuses further writes after a failed one says so with effect `None`.
 #[derive(Clone, Debug)]
 pub struct GuardedLevel {
     inner: Arc<dyn AbstractLevel>,

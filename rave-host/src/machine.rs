@@ -8,9 +8,10 @@
 //! To ensure correctness:
 //! - One piece of work is under way at a time, so operations of a connection take effect in the order in which they came.
 //! - Neighbours of one kind in the queue become one piece of work: gets one `get_many`, writes one atomic batch. This
-//!   keeps their order and costs one trip to the store.
-//! - An iterator has at most [`CREDIT`] data frames unacknowledged, each of about [`PAGE_BYTES`], so a guest that does not
-//!   read costs that much and no more.
+//!   keeps their order and costs one trip to the store. If a merged batch is refused, its writes are tried one by one,
+//!   so that none fails for its neighbour's sake.
+//! - An iterator has at most [`CREDIT`] data frames unacknowledged, each of about [`PAGE_BYTES`] or one entry, so a guest
+//!   that does not read costs that much, what the store gave beyond a frame, and no more.
 
 use bytes::{Bytes, BytesMut};
 use rave_core::{
@@ -19,7 +20,7 @@ use rave_core::{
 use rave_transport::wire::{
     PROTOCOL_VERSION, Request, Response,
     message::{
-        Callback, GetManyCallback, IteratorData, IteratorEnd, IteratorError, Leaving, MaybeValue, RangeOptions,
+        self, Callback, GetManyCallback, IteratorData, IteratorEnd, IteratorError, Leaving, MaybeValue, RangeOptions,
         StatusReply, Welcome, capability,
     },
 };
@@ -36,6 +37,8 @@ pub const PAGE_BYTES: usize = 64 << 10;
 pub const MAX_ITERATORS: usize = 4096;
 /// Gets that become one piece of work.
 const MERGED_GETS: usize = 64;
+/// Bytes of values that merged gets should give, about, judged by those before.
+const MERGED_VALUES: usize = 1 << 20;
 /// Operations and bytes of writes that become one piece of work.
 const MERGED_OPERATIONS: usize = 1024;
 const MERGED_BYTES: usize = 1 << 20;
@@ -120,9 +123,21 @@ pub struct Config {
 #[derive(Debug)]
 enum Waiting {
     Gets(Vec<u32>),
-    GetMany(u32),
+    GetMany {
+        id: u32,
+        wanted: usize,
+    },
     Writes(Vec<u32>),
-    Page { id: u32, seq: u32 },
+    /// Writes of several requests: their ids with their numbers of operations, and all of them in case they are refused.
+    Merged {
+        parts: Vec<(u32, usize)>,
+        batch: Batch,
+        sync: bool,
+    },
+    Page {
+        id: u32,
+        seq: u32,
+    },
     Status(u32),
     Nobody,
 }
@@ -146,6 +161,8 @@ struct Iter {
     left: Option<u64>,
     /// A seek that the store has not seen yet.
     seek: Option<Bytes>,
+    /// Fetched beyond what fits the last frame.
+    held: VecDeque<Entry>,
 }
 
 /// The host's side of one connection.
@@ -159,6 +176,10 @@ pub struct Machine {
     /// Whether the last work was a request, so that requests and pages alternate.
     page_next: bool,
     waiting: Option<Waiting>,
+    /// Writes of a merged batch that was refused, to be tried one by one before anything else.
+    again: VecDeque<(u32, Batch, bool)>,
+    /// Gets to merge, so that their values do not become too much at once.
+    merged_gets: usize,
     output: BytesMut,
     served: u64,
 }
@@ -173,6 +194,8 @@ impl Machine {
             last_turn: 0,
             page_next: false,
             waiting: None,
+            again: VecDeque::new(),
+            merged_gets: MERGED_GETS,
             output: BytesMut::new(),
             served: 0,
         }
@@ -225,6 +248,10 @@ impl Machine {
     /// What to do next, if anything. The driver completes it before it asks again.
     pub fn next_work(&mut self) -> Option<Work> {
         debug_assert!(self.waiting.is_none(), "work is asked for while work is under way");
+        if let Some((id, batch, sync)) = self.again.pop_front() {
+            self.waiting = Some(Waiting::Writes(vec![id]));
+            return Some(Work::Write { batch, sync });
+        }
         loop {
             if self.page_next || self.queue.is_empty() {
                 self.page_next = false;
@@ -242,24 +269,30 @@ impl Machine {
     }
 
     fn next_page(&mut self) -> Option<Work> {
-        let ready = |iter: &Iter| !iter.finished && iter.unacknowledged < CREDIT;
-        let after = (Bound::Excluded(self.last_turn), Bound::Unbounded);
-        let id = (self.iterators.range(after).chain(self.iterators.iter())).find(|(_, iter)| ready(iter))?.0;
-        let id = *id;
-        let iter = self.iterators.get_mut(&id)?;
-        self.last_turn = id;
-        let page = match iter.left {
-            Some(0) => {
-                let seq = iter.seq;
-                iter.finished = true;
-                self.send(&Response::IteratorEnd(IteratorEnd { id, seq }));
-                return self.next_page();
+        loop {
+            let ready = |iter: &Iter| !iter.finished && iter.unacknowledged < CREDIT;
+            let after = (Bound::Excluded(self.last_turn), Bound::Unbounded);
+            let turns = self.iterators.range(after).chain(self.iterators.iter());
+            let id = *turns.into_iter().find(|(_, iter)| ready(iter))?.0;
+            let iter = self.iterators.get_mut(&id)?;
+            self.last_turn = id;
+            if !iter.held.is_empty() {
+                self.send_page(id);
+                continue;
             }
-            Some(left) => iter.page.min(usize::try_from(left).unwrap_or(usize::MAX)),
-            None => iter.page,
-        };
-        self.waiting = Some(Waiting::Page { id, seq: iter.seq });
-        Some(Work::Page { id, seek: iter.seek.take(), page })
+            let page = match iter.left {
+                Some(0) => {
+                    let seq = iter.seq;
+                    iter.finished = true;
+                    self.send(&Response::IteratorEnd(IteratorEnd { id, seq }));
+                    continue;
+                }
+                Some(left) => iter.page.min(usize::try_from(left).unwrap_or(usize::MAX)),
+                None => iter.page,
+            };
+            self.waiting = Some(Waiting::Page { id, seq: iter.seq });
+            return Some(Work::Page { id, seek: iter.seek.take(), page });
+        }
     }
 
     fn begin(&mut self, request: Request) -> Option<(Waiting, Work)> {
@@ -267,7 +300,7 @@ impl Machine {
             Request::Get(get) => {
                 let mut ids = vec![get.id];
                 let mut keys = vec![get.key.unwrap_or_default()];
-                while keys.len() < MERGED_GETS
+                while keys.len() < self.merged_gets
                     && let Some(Request::Get(_)) = self.queue.front()
                     && let Some(Request::Get(get)) = self.queue.pop_front()
                 {
@@ -281,21 +314,24 @@ impl Machine {
                 (Waiting::Gets(ids), work)
             }
             Request::Put(_) | Request::Del(_) | Request::Batch(_) => {
-                let (id, mut batch, mut sync) = write_of(request)?;
-                let mut ids = vec![id];
+                let (id, mut batch, sync) = write_of(request)?;
+                let mut parts = vec![(id, batch.len())];
                 let mut bytes = batch.byte_len();
                 while self.config.merge_writes
                     && batch.len() < MERGED_OPERATIONS
                     && bytes < MERGED_BYTES
-                    && let Some(Request::Put(_) | Request::Del(_) | Request::Batch(_)) = self.queue.front()
-                    && let Some((id, more, more_sync)) = self.queue.pop_front().and_then(write_of)
+                    && self.queue.front().and_then(sync_of) == Some(sync)
+                    && let Some((id, more, _)) = self.queue.pop_front().and_then(write_of)
                 {
-                    ids.push(id);
+                    parts.push((id, more.len()));
                     bytes += more.byte_len();
                     batch.append(more);
-                    sync |= more_sync;
                 }
-                (Waiting::Writes(ids), Work::Write { batch, sync })
+                let waiting = match parts.as_slice() {
+                    [_] => Waiting::Writes(vec![id]),
+                    _ => Waiting::Merged { parts, batch: batch.clone(), sync },
+                };
+                (waiting, Work::Write { batch, sync })
             }
             Request::Clear(clear) => {
                 let options = clear.options.unwrap_or_default();
@@ -315,7 +351,7 @@ impl Machine {
                     self.served += 1;
                     return None;
                 }
-                (Waiting::GetMany(get.id), Work::GetMany(get.keys))
+                (Waiting::GetMany { id: get.id, wanted: get.keys.len() }, Work::GetMany(get.keys))
             }
             Request::Iterator(open) => {
                 if !self.iterators.contains_key(&open.id) && self.iterators.len() >= MAX_ITERATORS {
@@ -349,6 +385,7 @@ impl Machine {
                     consumed: position.delivered,
                     left,
                     seek: None,
+                    held: VecDeque::new(),
                 };
                 self.iterators.insert(open.id, iter);
                 let waiting = Waiting::Page { id: open.id, seq: open.seq };
@@ -362,6 +399,7 @@ impl Machine {
                     iter.consumed = seek.consumed.unwrap_or(iter.consumed);
                     iter.left = iter.limit.map(|limit| limit.saturating_sub(iter.consumed));
                     iter.seek = Some(seek.target.unwrap_or_default());
+                    iter.held.clear();
                 }
                 return None;
             }
@@ -408,15 +446,15 @@ impl Machine {
         match (waiting, outcome) {
             (Waiting::Gets(ids), Outcome::Get(result)) => self.got(&ids, result.map(|value| vec![value])),
             (Waiting::Gets(ids), Outcome::GetMany(result)) => self.got(&ids, result),
-            (Waiting::GetMany(id), Outcome::GetMany(result)) => self.got_many(id, result),
-            (Waiting::Writes(ids), Outcome::Done(result)) => {
-                self.served += ids.len() as u64;
-                for id in ids {
-                    match &result {
-                        Ok(()) => self.send(&Response::Callback(Callback { id, ..Default::default() })),
-                        Err(error) => self.send(&callback_error(id, error)),
-                    }
-                }
+            (Waiting::GetMany { id, wanted }, Outcome::GetMany(result)) => self.got_many(id, wanted, result),
+            (Waiting::Writes(ids), Outcome::Done(result)) => self.written(ids.into_iter(), &result),
+            (Waiting::Merged { parts, batch, sync }, Outcome::Done(Err(error))) if error.effect() == Effect::None => {
+                let mut operations = batch.into_operations();
+                let one = |(id, count)| (id, operations.by_ref().take(count).collect(), sync);
+                self.again.extend(parts.into_iter().map(one));
+            }
+            (Waiting::Merged { parts, .. }, Outcome::Done(result)) => {
+                self.written(parts.into_iter().map(|(id, _)| id), &result);
             }
             (Waiting::Page { id, seq }, Outcome::Page(result)) => self.page(id, seq, result),
             (Waiting::Status(id), Outcome::Status(status)) => {
@@ -427,10 +465,22 @@ impl Machine {
         }
     }
 
+    fn written(&mut self, ids: impl Iterator<Item = u32>, result: &Result<()>) {
+        for id in ids {
+            self.served += 1;
+            match result {
+                Ok(()) => self.send(&Response::Callback(Callback { id, ..Default::default() })),
+                Err(error) => self.send(&callback_error(id, error)),
+            }
+        }
+    }
+
     fn got(&mut self, ids: &[u32], result: Result<Vec<Option<Bytes>>>) {
         self.served += ids.len() as u64;
-        match result {
+        match result.and_then(|values| counted(values, ids.len())) {
             Ok(values) => {
+                let bytes: usize = values.iter().flatten().map(Bytes::len).sum();
+                self.merged_gets = (MERGED_VALUES * ids.len() / bytes.max(1)).clamp(1, MERGED_GETS);
                 for (&id, value) in ids.iter().zip(values) {
                     match value {
                         Some(value) if value.len() + FRAME_OVERHEAD > self.config.max_frame => {
@@ -450,9 +500,9 @@ impl Machine {
         }
     }
 
-    fn got_many(&mut self, id: u32, result: Result<Vec<Option<Bytes>>>) {
+    fn got_many(&mut self, id: u32, wanted: usize, result: Result<Vec<Option<Bytes>>>) {
         self.served += 1;
-        match result {
+        match result.and_then(|values| counted(values, wanted)) {
             Ok(values) => {
                 let size: usize = values.iter().map(|value| value.as_ref().map_or(0, Bytes::len) + 16).sum();
                 if size + FRAME_OVERHEAD > self.config.max_frame {
@@ -474,28 +524,49 @@ impl Machine {
                 self.send(&Response::IteratorEnd(IteratorEnd { id, seq }));
             }
             Ok(entries) => {
-                let bytes: usize = entries.iter().map(|entry| entry.key.len() + entry.value.len() + 8).sum();
-                iter.unacknowledged += 1;
-                iter.left = iter.left.map(|left| left.saturating_sub(entries.len() as u64));
+                let bytes: usize = entries.iter().map(size_of).sum();
                 iter.page = (PAGE_BYTES * entries.len() / bytes.max(1)).clamp(1, MAX_PAGE);
-                self.served += entries.len() as u64;
-                let (keys, values) = (iter.keys, iter.values);
-                let mut data = Vec::with_capacity(entries.len() * 2);
-                for entry in entries {
-                    if keys {
-                        data.push(entry.key);
-                    }
-                    if values {
-                        data.push(entry.value);
-                    }
-                }
-                self.send(&Response::IteratorData(IteratorData { id, seq, data }));
+                iter.held = entries.into();
+                self.send_page(id);
             }
             Err(error) => {
                 iter.finished = true;
                 self.send(&iterator_error(id, seq, &error));
             }
         }
+    }
+
+    /// Sends a frame of what is held: about a page, and at least one entry. The rest waits for credit, for a store gives
+    /// as many entries as it is asked for, however large they have become.
+    fn send_page(&mut self, id: u32) {
+        let Some(iter) = self.iterators.get_mut(&id) else { return };
+        let (mut data, mut bytes, mut count) = (Vec::new(), 0, 0);
+        // A page whose entries are a little larger than expected still goes out whole.
+        while let Some(size) = iter.held.front().map(size_of)
+            && (count == 0 || bytes + size <= 2 * PAGE_BYTES.min(self.config.max_frame / 4))
+            && let Some(entry) = iter.held.pop_front()
+        {
+            if count == 0 && size + FRAME_OVERHEAD > self.config.max_frame {
+                let error = too_large(size, self.config.max_frame);
+                let seq = iter.seq;
+                iter.held.clear();
+                iter.finished = true;
+                return self.send(&iterator_error(id, seq, &error));
+            }
+            bytes += size;
+            count += 1;
+            if iter.keys {
+                data.push(entry.key);
+            }
+            if iter.values {
+                data.push(entry.value);
+            }
+        }
+        iter.unacknowledged += 1;
+        iter.left = iter.left.map(|left| left.saturating_sub(count));
+        let seq = iter.seq;
+        self.served += count;
+        self.send(&Response::IteratorData(IteratorData { id, seq, data }));
     }
 
     fn send(&mut self, response: &Response) {
@@ -531,6 +602,28 @@ fn iterator_error(id: u32, seq: u32, error: &Error) -> Response {
 fn get_many_error(id: u32, error: &Error) -> Response {
     let code = Some(error.code().as_str().to_owned());
     Response::GetManyCallback(GetManyCallback { id, error: code, message: Some(error.full_message()), values: vec![] })
+}
+
+/// Bytes of an entry in a frame, at most about.
+fn size_of(entry: &Entry) -> usize {
+    entry.key.len() + entry.value.len() + 12
+}
+
+fn counted(values: Vec<Option<Bytes>>, wanted: usize) -> Result<Vec<Option<Bytes>>> {
+    if values.len() == wanted {
+        return Ok(values);
+    }
+    Err(Error::new(Code::Corruption, format!("the store gave {} values for {wanted} keys", values.len())))
+}
+
+/// Whether a write asks to be synced; `None` if it is no write that can be merged.
+fn sync_of(request: &Request) -> Option<bool> {
+    match request {
+        Request::Put(message::Put { sync, .. })
+        | Request::Del(message::Del { sync, .. })
+        | Request::Batch(message::Batch { sync, .. }) => Some(sync.unwrap_or(false)),
+        _ => None,
+    }
 }
 
 fn write_of(request: Request) -> Option<(u32, Batch, bool)> {
@@ -571,3 +664,6 @@ fn limit_of(options: &RangeOptions) -> Option<u64> {
     // An absent limit is no limit: only JavaScript takes it for zero, and only by accident.
     options.long_limit.or_else(|| options.limit.and_then(|limit| u64::try_from(limit).ok()))
 }
+
+#[cfg(test)]
+mod tests;

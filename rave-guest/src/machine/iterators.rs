@@ -9,6 +9,10 @@ use rave_transport::wire::{
 };
 use std::collections::{BTreeMap, VecDeque};
 
+/// Data frames of an iterator that may wait for its user. The protocol allows two unacknowledged ones; a leader that
+/// sends more than this would fill our memory.
+const MAX_FRAMES: usize = 4;
+
 /// What an iterator has to give.
 #[derive(Debug)]
 pub enum Taken {
@@ -35,7 +39,7 @@ struct Iter {
     failed: Option<Error>,
     /// The leader knows a narrower range than the user asked for, because the legacy protocol cannot resume right.
     narrowed: bool,
-    /// A frame was consumed while nothing could be sent; never carried over to another connection.
+    /// The leader of the present connection knows it.
     open_remotely: bool,
 }
 
@@ -242,6 +246,9 @@ impl Iterators {
         let per_entry = if iter.options.values { 2 } else { 1 };
         if data.data.is_empty() || data.data.len() % per_entry != 0 {
             return Err(Error::new(Code::Remote, "the leader sent half an entry of an iterator"));
+        }
+        if iter.frames.len() >= MAX_FRAMES {
+            return Err(Error::new(Code::Remote, "the leader sends entries of an iterator without credit"));
         }
         let mut parts = data.data.into_iter();
         let mut frame = VecDeque::with_capacity(parts.len() / per_entry);

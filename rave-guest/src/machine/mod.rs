@@ -13,6 +13,8 @@
 //!   in that order, before anything newer.
 //! - What is in the machine completes exactly once, by an answer, by policy, or by being abandoned; an answer that comes
 //!   after that is dropped.
+//! - Requests on the wire that are not answered have a bound in bytes, the window. What does not fit waits here, in its
+//!   place; an abandoned request fills the window until its answer, for so long do its bytes.
 //! - An iterator goes on behind the last key that the *user* got. What was received and not delivered is thrown away.
 
 mod iterators;
@@ -57,8 +59,20 @@ enum Link {
 #[derive(Debug)]
 struct Pending<T> {
     operation: Operation,
-    token: T,
+    /// `None` once abandoned.
+    token: Option<T>,
+    cost: usize,
+    /// A leader may have applied it.
     sent: bool,
+    /// It went out on the present connection.
+    on_wire: bool,
+}
+
+impl<T> Pending<T> {
+    /// What it may have done if it is given up now.
+    fn effect(&self) -> Effect {
+        if self.sent && self.operation.is_write() { Effect::Unknown } else { Effect::None }
+    }
 }
 
 /// The guest's side of one connection after the other.
@@ -71,14 +85,22 @@ pub struct Machine<T> {
     leaving: bool,
     next: u64,
     pending: BTreeMap<u64, Pending<T>>,
+    /// Everything below this number was sent on the present connection.
+    unsent: u64,
+    /// Bytes that may be on the wire unanswered, and that are.
+    window: usize,
+    in_flight: usize,
+    /// Operations that somebody waits for.
+    awaited: usize,
     iterators: Iterators,
     output: BytesMut,
     completed: Vec<(T, Result<Reply>)>,
 }
 
 impl<T> Machine<T> {
-    /// A guest without a connection. Frames larger than `max_frame` bytes are never sent.
-    pub fn new(policy: RetryPolicy, max_frame: usize) -> Self {
+    /// A guest without a connection. Frames larger than `max_frame` bytes are never sent, and no more than about `window`
+    /// bytes of requests at once, or one request.
+    pub fn new(policy: RetryPolicy, max_frame: usize, window: usize) -> Self {
         Self {
             policy,
             max_frame,
@@ -86,6 +108,10 @@ impl<T> Machine<T> {
             leaving: false,
             next: u64::from(PROBE) + 1,
             pending: BTreeMap::new(),
+            unsent: 0,
+            window,
+            in_flight: 0,
+            awaited: 0,
             iterators: Iterators::default(),
             output: BytesMut::new(),
             completed: Vec::new(),
@@ -119,12 +145,12 @@ impl<T> Machine<T> {
         self.iterators.woken()
     }
 
-    /// Whether nothing is on its way.
+    /// Whether nothing is on its way that somebody waits for.
     pub fn is_idle(&self) -> bool {
-        self.pending.is_empty()
+        self.awaited == 0
     }
 
-    /// Takes in an operation; it is sent now, or as soon as there is a leader. Returns its number.
+    /// Takes in an operation; it is sent now, or as soon as there are a leader and room. Returns its number.
     pub fn submit(&mut self, operation: Operation, token: T) -> u64 {
         // Numbers go out as 32 bits; the probe's is left out.
         if self.next as u32 == PROBE {
@@ -132,34 +158,47 @@ impl<T> Machine<T> {
         }
         let number = self.next;
         self.next += 1;
-        self.pending.insert(number, Pending { operation, token, sent: false });
-        if self.ready() {
-            self.send(number);
-        }
+        let cost = operation.cost();
+        self.pending.insert(number, Pending { operation, token: Some(token), cost, sent: false, on_wire: false });
+        self.awaited += 1;
+        self.pump();
         number
     }
 
     /// The user no longer waits for operation `number`: it will not be sent (again). Returns its token and what it may
     /// have done, or `None` if it has completed.
     pub fn abandon(&mut self, number: u64) -> Option<(T, Effect)> {
-        let pending = self.pending.remove(&number)?;
-        let unknown = pending.sent && pending.operation.is_write();
-        Some((pending.token, if unknown { Effect::Unknown } else { Effect::None }))
+        let pending = self.pending.get_mut(&number)?;
+        let token = pending.token.take()?;
+        let effect = pending.effect();
+        self.awaited -= 1;
+        if !pending.on_wire {
+            self.pending.remove(&number);
+        }
+        Some((token, effect))
     }
 
     /// Takes everything out that is on its way, in order of submission, to be executed elsewhere.
     ///
     /// Requires: no connection.
     pub fn drain(&mut self) -> Vec<(Operation, T)> {
-        std::mem::take(&mut self.pending).into_values().map(|pending| (pending.operation, pending.token)).collect()
+        self.awaited = 0;
+        self.in_flight = 0;
+        std::mem::take(&mut self.pending)
+            .into_values()
+            .filter_map(|pending| Some((pending.operation, pending.token?)))
+            .collect()
     }
 
     /// Fails everything that is on its way.
     pub fn fail_all(&mut self, error: &Error) {
+        self.awaited = 0;
+        self.in_flight = 0;
         for pending in std::mem::take(&mut self.pending).into_values() {
-            let unknown = pending.sent && pending.operation.is_write();
-            let effect = if unknown { Effect::Unknown } else { Effect::None };
-            self.completed.push((pending.token, Err(error.clone().with_effect(effect))));
+            let effect = pending.effect();
+            if let Some(token) = pending.token {
+                self.completed.push((token, Err(error.clone().with_effect(effect))));
+            }
         }
     }
 
@@ -177,6 +216,7 @@ impl<T> Machine<T> {
         self.output.clear();
         // A leader that left in good order has answered everything that it applied.
         let given_back = self.leaving;
+        let greeted = matches!(self.link, Link::Up(_));
         self.link = Link::Down;
         self.leaving = false;
         let lost = Error::new(Code::ConnectionLost, format!("the connection to the leader was lost: {reason}"));
@@ -184,16 +224,23 @@ impl<T> Machine<T> {
         let fails = |pending: &Pending<T>| match policy {
             RetryPolicy::Always => false,
             RetryPolicy::Safe => pending.sent && pending.operation.is_write() && !given_back,
-            RetryPolicy::Never => pending.sent,
+            // A connection that never got as far as a greeting leads to no leader that could be lost.
+            RetryPolicy::Never => greeted,
         };
-        for (_, pending) in self.pending.extract_if(.., |_, pending| fails(pending)) {
-            let unknown = pending.operation.is_write() && !given_back;
-            let effect = if unknown { Effect::Unknown } else { Effect::None };
-            self.completed.push((pending.token, Err(lost.clone().with_effect(effect))));
-        }
+        self.unsent = 0;
+        self.in_flight = 0;
+        self.pending.retain(|_, pending| pending.token.is_some());
         for pending in self.pending.values_mut() {
-            // Under `Always` what was sent may have been applied; an abandoned one must still say so.
+            // Under `Always` what was sent may have been applied, also if it is given up later.
             pending.sent &= !given_back;
+            pending.on_wire = false;
+        }
+        for (_, pending) in self.pending.extract_if(.., |_, pending| fails(pending)) {
+            let effect = pending.effect();
+            if let Some(token) = pending.token {
+                self.awaited -= 1;
+                self.completed.push((token, Err(lost.clone().with_effect(effect))));
+            }
         }
         self.iterators.disconnected((policy == RetryPolicy::Never).then_some(&lost));
     }
@@ -212,7 +259,8 @@ impl<T> Machine<T> {
             Response::Leaving(_) => self.leaving = true,
             Response::Callback(answer) => {
                 let id = answer.id;
-                self.complete(id, |operation| requests::callback(operation, answer));
+                let legacy = self.leader().is_some_and(|leader| leader.legacy);
+                self.complete(id, |operation| requests::callback(operation, answer, legacy));
             }
             Response::GetManyCallback(answer) => {
                 let id = answer.id;
@@ -267,9 +315,27 @@ impl<T> Machine<T> {
         };
         let legacy = leader.legacy;
         self.link = Link::Up(leader);
-        let numbers: Vec<u64> = self.pending.keys().copied().collect();
-        numbers.into_iter().for_each(|number| self.send(number));
-        self.iterators.connected(legacy, &mut self.output);
+        self.pump();
+        // A leader that leaves at once is not asked for anything.
+        if self.ready() {
+            self.iterators.connected(legacy, &mut self.output);
+        }
+    }
+
+    /// Sends what is next, as far as there is room.
+    fn pump(&mut self) {
+        while self.unsent < self.next && self.ready() {
+            let Some((&number, pending)) = self.pending.range(self.unsent..).next() else {
+                self.unsent = self.next;
+                return;
+            };
+            // One request may go out whatever its size.
+            if self.in_flight > 0 && self.in_flight.saturating_add(pending.cost) > self.window {
+                return;
+            }
+            self.unsent = number + 1;
+            self.send(number);
+        }
     }
 
     fn send(&mut self, number: u64) {
@@ -286,11 +352,17 @@ impl<T> Machine<T> {
             Ok(())
         });
         match sent {
-            Ok(()) => pending.sent = true,
+            Ok(()) => {
+                pending.sent = true;
+                pending.on_wire = true;
+                self.in_flight += pending.cost;
+            }
             Err(error) => {
+                let effect = pending.effect();
                 self.output.truncate(start);
-                if let Some(pending) = self.pending.remove(&number) {
-                    self.completed.push((pending.token, Err(error)));
+                if let Some(token) = self.pending.remove(&number).and_then(|pending| pending.token) {
+                    self.awaited -= 1;
+                    self.completed.push((token, Err(error.with_effect(effect))));
                 }
             }
         }
@@ -300,11 +372,16 @@ impl<T> Machine<T> {
         // Everything pending lies within 2^32 numbers of the oldest.
         let Some((&oldest, _)) = self.pending.first_key_value() else { return };
         let number = oldest + u64::from(id.wrapping_sub(oldest as u32));
-        if self.pending.get(&number).is_some_and(|pending| pending.sent)
+        if self.pending.get(&number).is_some_and(|pending| pending.on_wire)
             && let Some(pending) = self.pending.remove(&number)
         {
-            let reply = reply(&pending.operation);
-            self.completed.push((pending.token, reply));
+            self.in_flight -= pending.cost;
+            if let Some(token) = pending.token {
+                self.awaited -= 1;
+                let reply = reply(&pending.operation);
+                self.completed.push((token, reply));
+            }
+            self.pump();
         }
     }
 
