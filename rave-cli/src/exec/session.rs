@@ -36,10 +36,10 @@ impl Session {
 
     /// Closes the database; the reply is a line.
     pub async fn close(&self, id: Value) -> Vec<u8> {
-        reply(&id, self.handle.close().await.map(|()| OK.to_vec()))
+        reply(&id, self.handle.close().await.map(|()| Vec::new()))
     }
 
-    /// What follows the id in the reply.
+    /// What follows `"ok":true` in the reply.
     async fn outcome(&self, action: Action) -> Result<Vec<u8>> {
         let mut members = Vec::new();
         match action {
@@ -65,11 +65,9 @@ impl Session {
             }
             Action::Write(batch, options) => {
                 self.db.write_opts(batch, options).await?;
-                members.extend_from_slice(OK);
             }
             Action::Clear(options) => {
                 self.db.clear_opts(options).await?;
-                members.extend_from_slice(OK);
             }
             Action::Scan(options) => {
                 let entries = self.db.all(options).await?;
@@ -85,17 +83,16 @@ impl Session {
             }
             Action::IterSeek { iter, target } => {
                 self.iterators.seek(iter, target).await?;
-                members.extend_from_slice(OK);
             }
             Action::IterClose { iter } => {
                 self.iterators.close(iter).await?;
-                members.extend_from_slice(OK);
             }
             Action::Role => {
                 let (role, pid) = match self.handle.role() {
                     Role::Leader => ("leader", Some(std::process::id())),
                     Role::Guest { leader_pid } => ("guest", leader_pid),
-                    Role::Electing => ("electing", None),
+                    // Until it leads itself it is a guest, of a leader to be.
+                    Role::Electing => ("guest", None),
                 };
                 members.extend_from_slice(b"\"role\":");
                 write_json(&mut members, role);
@@ -103,7 +100,7 @@ impl Session {
                 write_json(&mut members, &pid);
             }
             // It ends the session, which sees to it.
-            Action::Close => members.extend_from_slice(OK),
+            Action::Close => {}
         }
         Ok(members)
     }
@@ -133,16 +130,17 @@ impl Session {
     }
 }
 
-const OK: &[u8] = b"\"ok\":true";
-
 fn reply(id: &Value, outcome: Result<Vec<u8>>) -> Vec<u8> {
     match outcome {
         Ok(members) => {
             let mut line = Vec::with_capacity(members.len() + 24);
             line.extend_from_slice(b"{\"id\":");
             write_json(&mut line, id);
-            line.push(b',');
-            line.extend_from_slice(&members);
+            line.extend_from_slice(b",\"ok\":true");
+            if !members.is_empty() {
+                line.push(b',');
+                line.extend_from_slice(&members);
+            }
             line.extend_from_slice(b"}\n");
             line
         }
@@ -165,7 +163,7 @@ mod tests {
 
     #[test]
     fn replies() {
-        assert_eq!(reply(&1.into(), Ok(OK.to_vec())), b"{\"id\":1,\"ok\":true}\n");
+        assert_eq!(reply(&1.into(), Ok(Vec::new())), b"{\"id\":1,\"ok\":true}\n");
         let error = Error::new(Code::ConnectionLost, "x").with_effect(Effect::Unknown);
         let line: Value = serde_json::from_slice(&reply(&"a".into(), Err(error))).unwrap();
         let expected = json!({"code": "LEVEL_CONNECTION_LOST", "message": "x", "effect": "unknown"});
