@@ -62,8 +62,8 @@ struct Pending<T> {
     /// `None` once abandoned.
     token: Option<T>,
     cost: usize,
-    /// A leader may have applied it.
-    sent: bool,
+    /// A leader that was lost may have applied it.
+    uncertain: bool,
     /// It went out on the present connection.
     on_wire: bool,
 }
@@ -71,7 +71,7 @@ struct Pending<T> {
 impl<T> Pending<T> {
     /// What it may have done if it is given up now.
     fn effect(&self) -> Effect {
-        if self.sent && self.operation.is_write() { Effect::Unknown } else { Effect::None }
+        if (self.uncertain || self.on_wire) && self.operation.is_write() { Effect::Unknown } else { Effect::None }
     }
 }
 
@@ -159,7 +159,7 @@ impl<T> Machine<T> {
         let number = self.next;
         self.next += 1;
         let cost = operation.cost();
-        self.pending.insert(number, Pending { operation, token: Some(token), cost, sent: false, on_wire: false });
+        self.pending.insert(number, Pending { operation, token: Some(token), cost, uncertain: false, on_wire: false });
         self.awaited += 1;
         self.pump();
         number
@@ -223,7 +223,7 @@ impl<T> Machine<T> {
         let policy = self.policy;
         let fails = |pending: &Pending<T>| match policy {
             RetryPolicy::Always => false,
-            RetryPolicy::Safe => pending.sent && pending.operation.is_write() && !given_back,
+            RetryPolicy::Safe => pending.effect() == Effect::Unknown,
             // A connection that never got as far as a greeting leads to no leader that could be lost.
             RetryPolicy::Never => greeted,
         };
@@ -231,8 +231,8 @@ impl<T> Machine<T> {
         self.in_flight = 0;
         self.pending.retain(|_, pending| pending.token.is_some());
         for pending in self.pending.values_mut() {
-            // Under `Always` what was sent may have been applied, also if it is given up later.
-            pending.sent &= !given_back;
+            // What one leader may have applied stays uncertain, also if a later one gives it back.
+            pending.uncertain |= pending.on_wire && !given_back;
             pending.on_wire = false;
         }
         for (_, pending) in self.pending.extract_if(.., |_, pending| fails(pending)) {
@@ -353,7 +353,6 @@ impl<T> Machine<T> {
         });
         match sent {
             Ok(()) => {
-                pending.sent = true;
                 pending.on_wire = true;
                 self.in_flight += pending.cost;
             }

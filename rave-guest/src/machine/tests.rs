@@ -256,6 +256,13 @@ fn an_operation_that_may_have_been_applied_stays_so() {
     // The next leader cannot take it, but the last one may have applied it.
     legacy(&mut guest);
     assert_eq!(failed(&mut guest), [(2, Code::NotSupported, Effect::Unknown)]);
+    // Nor can the next leader give back what the last one may have applied.
+    let number = guest.submit(put("a", "1"), 3);
+    guest.disconnected("cut");
+    native(&mut guest);
+    leaves(&mut guest);
+    guest.disconnected("it left");
+    assert_eq!(guest.abandon(number), Some((3, Effect::Unknown)));
     assert!(guest.is_idle());
 }
 
