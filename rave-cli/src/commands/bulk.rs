@@ -73,7 +73,8 @@ pub async fn load(args: LoadArgs) -> Result<(), Failure> {
     })
     .await;
     bar.finish_and_clear();
-    tracing::info!("{} entries loaded", loaded?);
+    let loaded = loaded?;
+    tracing::info!("{loaded} entries loaded");
     Ok(())
 }
 

@@ -103,6 +103,13 @@ impl Process {
         lock(&self.child).stdout.take().unwrap()
     }
 
+    /// What it said on stderr, once it has ended.
+    pub fn errors(&self) -> String {
+        let mut text = String::new();
+        lock(&self.child).stderr.take().unwrap().read_to_string(&mut text).unwrap();
+        text
+    }
+
     fn child(&self) -> MutexGuard<'_, Child> {
         lock(&self.child)
     }
