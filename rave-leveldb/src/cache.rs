@@ -48,6 +48,16 @@ impl Cache {
         spaces.young.get(key).or_else(|| spaces.old.get(key)).cloned()
     }
 
+    /// The values of `keys`, all of one state, if all are known and certain to be the present ones.
+    pub(crate) fn get_all(&self, keys: &[Bytes]) -> Option<Vec<Option<Bytes>>> {
+        let spaces = self.lock();
+        // The owner writes to the cache under this lock before it calls a write done, so none comes in between.
+        if self.writes.load(Ordering::SeqCst) > 0 {
+            return None;
+        }
+        keys.iter().map(|key| spaces.young.get(key).or_else(|| spaces.old.get(key)).cloned()).collect()
+    }
+
     /// A write is about to be submitted.
     pub(crate) fn begin_write(&self) {
         self.writes.fetch_add(1, Ordering::SeqCst);
@@ -123,7 +133,11 @@ mod tests {
         cache.begin_write();
         cache.learn(b"2", None);
         assert_eq!(cache.get(b"2"), None);
+        assert_eq!(cache.get_all(&["2".into()]), None);
         cache.end_write();
         assert_eq!(cache.get(b"2"), Some(None));
+        cache.learn(b"3", Some(&"x".into()));
+        assert_eq!(cache.get_all(&["3".into(), "2".into()]), Some(vec![Some("x".into()), None]));
+        assert_eq!(cache.get_all(&["3".into(), "4".into()]), None, "one of them is not known");
     }
 }

@@ -32,7 +32,7 @@ pub struct Options {
     /// How new blocks are stored. Default: Snappy.
     pub compression: Compression,
     /// Bytes of writes that are gathered in memory and in the log before they go to a table. More makes writing faster
-    /// and opening after a crash slower. Default: 4 MiB.
+    /// and opening after a crash slower, and scans of keys that were just overwritten. Default: 2 MiB.
     pub write_buffer_size: usize,
     /// Bytes of a table's blocks before compression, about. Default: 4 KiB.
     pub block_size: usize,
@@ -52,7 +52,7 @@ impl Default for Options {
             error_if_exists: false,
             read_only: false,
             compression: Compression::Snappy,
-            write_buffer_size: 4 << 20,
+            write_buffer_size: 2 << 20,
             block_size: 4 << 10,
             cache_bytes: 8 << 20,
             max_open_files: 1000,

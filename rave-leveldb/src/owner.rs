@@ -131,7 +131,10 @@ impl Owner {
             }
             Command::GetMany { keys, view, reply } => {
                 let read = |view: &View| keys.iter().map(|key| view.get(key)).collect();
-                let values = self.view(view).and_then(|view| self.engine.read(&view, read));
+                let values: Result<Vec<_>> = self.view(view).and_then(|view| self.engine.read(&view, read));
+                if let (None, Ok(values)) = (view, &values) {
+                    keys.iter().zip(values).for_each(|(key, value)| self.cache.learn(key, value.as_ref()));
+                }
                 let _ = reply.send(values);
             }
             Command::Clear { options, view, reply } => {

@@ -222,6 +222,9 @@ impl AbstractLevel for Store {
     async fn get_many_opts(&self, keys: Vec<Bytes>, options: ReadOptions) -> Result<Vec<Option<Bytes>>> {
         self.0.check_open()?;
         let view = self.view_of(options.snapshot.as_ref())?;
+        if let (None, Some(known)) = (view, self.0.cache.get_all(&keys)) {
+            return Ok(known);
+        }
         self.0.ask(|reply| Command::GetMany { keys, view, reply }).await
     }
 
