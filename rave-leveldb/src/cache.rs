@@ -138,6 +138,6 @@ mod tests {
         assert_eq!(cache.get(b"2"), Some(None));
         cache.learn(b"3", Some(&"x".into()));
         assert_eq!(cache.get_all(&["3".into(), "2".into()]), Some(vec![Some("x".into()), None]));
-        assert_eq!(cache.get_all(&["3".into(), "4".into()]), None, "one of them is not known");
+        assert_eq!(cache.get_all(&["3".into(), "never seen".into()]), None, "one of them is not known");
     }
 }

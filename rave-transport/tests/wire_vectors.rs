@@ -37,7 +37,10 @@ fn requests_are_written_and_read_as_by_many_level() {
             Request::Iterator(Iterator { id: 1, options: Some(whole), consumed: Some(0), ..Default::default() }),
             "11 04 0801 1000 1a08 0801 1001 3801 4000 2000",
         ),
-        (Request::IteratorSeek(IteratorSeek { id: 1, seq: 1, target: bytes("x"), consumed: None }), "08 09 0801 1001 1a0178"),
+        (
+            Request::IteratorSeek(IteratorSeek { id: 1, seq: 1, target: bytes("x"), consumed: None }),
+            "08 09 0801 1001 1a0178",
+        ),
     ] {
         let mut out = BytesMut::new();
         request.encode(&mut out);
