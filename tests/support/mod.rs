@@ -128,6 +128,8 @@ pub enum Gate {
     /// It applies and acknowledges them.
     #[default]
     Open,
+    /// It takes its time for each.
+    Slow,
     /// They wait before they are applied.
     BeforeWrites,
     /// They are applied and wait before they are acknowledged.
@@ -171,7 +173,11 @@ impl Gated {
 
     async fn pass(&self, shut: Gate) {
         let mut gate = self.gate.subscribe();
-        if *gate.borrow_and_update() != shut {
+        let now = *gate.borrow_and_update();
+        if now == Gate::Slow {
+            tokio::time::sleep(Duration::from_micros(100)).await;
+        }
+        if now != shut {
             return;
         }
         struct Waiting<'a>(&'a watch::Sender<usize>);
