@@ -304,7 +304,8 @@ mod files {
 
     #[tokio::test]
     async fn something_planted_where_the_socket_belongs() {
-        let plants: [(&str, fn(&Path)); 4] = [
+        type Plant = fn(&Path);
+        let plants: [(&str, Plant); 4] = [
             ("a file", |path| fs::write(path, "precious").unwrap()),
             ("a symbolic link", |path| symlink(path.parent().unwrap().join("target"), path).unwrap()),
             ("a directory", |path| fs::create_dir(path).unwrap()),
