@@ -8,6 +8,7 @@ use crate::{
 };
 use async_trait::async_trait;
 use bytes::BytesMut;
+use futures::{StreamExt, stream::FuturesUnordered};
 use rave_core::{
     AbstractLevel, Batch, Bytes, ClearOptions, Code, Effect, Error, Event, EventHub, EventStream, IteratorOptions,
     LevelIterator, Manifest, ReadOptions, Result, Snapshot, Status, WriteOptions,
@@ -204,10 +205,12 @@ impl Guest {
     ///
     /// Requires: no connection is running.
     pub async fn promote(&self, store: Arc<dyn AbstractLevel>) {
+        let mut promoting = None;
+        let mut applying = FuturesUnordered::new();
         loop {
             let queued = self.shared.with(|state| {
                 let queued = state.machine.drain();
-                state.promoting = !queued.is_empty();
+                state.promoting |= !queued.is_empty();
                 if queued.is_empty() {
                     // Under the same lock: nothing can slip in between the last queued operation and the first direct one.
                     state.manifest = store.manifest();
@@ -217,14 +220,23 @@ impl Guest {
                 queued
             });
             if queued.is_empty() {
-                return;
+                break;
             }
-            let promoting = Promoting(&self.shared);
+            promoting.get_or_insert_with(|| Promoting(&self.shared));
             for (operation, answer) in queued {
-                let _ = answer.send(execute(&*store, operation).await);
+                let store = &*store;
+                let mut applied = Box::pin(async move {
+                    let _ = answer.send(execute(store, operation).await);
+                });
+                // The first poll fixes the order. Waiting for the outcome here instead would never end under load: each
+                // answer brings the next operation.
+                if futures::poll!(&mut applied).is_pending() {
+                    applying.push(applied);
+                }
             }
-            drop(promoting);
         }
+        while applying.next().await.is_some() {}
+        drop(promoting);
     }
 
     /// The store of the promotion is gone: operations wait for a connection or another promotion.

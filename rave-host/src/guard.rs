@@ -112,7 +112,7 @@ impl AbstractLevel for GuardedLevel {
         }
         self.before(HostWrite::Batch(&batch))?;
         // Only a hook needs the batch afterwards.
-        let copy = self.hook.is_some().then(|| batch.clone()).unwrap_or_default();
+        let copy = if self.hook.is_some() { batch.clone() } else { Batch::new() };
         let result = self.inner.write_opts(batch, options).await;
         self.after(HostWrite::Batch(&copy), &result);
         result

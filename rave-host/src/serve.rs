@@ -11,7 +11,7 @@ use rave_transport::{
     Connection,
     wire::{FrameDecoder, FrameError, Request, message::StatusReply},
 };
-use std::{collections::HashMap, sync::atomic::Ordering};
+use std::{collections::HashMap, io, sync::atomic::Ordering};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 /// Bytes read at once.
@@ -51,7 +51,9 @@ pub(crate) async fn serve(connection: Connection, shared: &Shared) -> Result<(),
             let outcome = session.execute(work, shared).await;
             session.machine.complete(outcome);
             if session.machine.output().len() >= WRITE_CHUNK {
-                writer.write_all_buf(session.machine.output()).await.map_err(|error| error.to_string())?;
+                if let Err(error) = writer.write_all_buf(session.machine.output()).await {
+                    return lost(&error);
+                }
             }
         }
         shared.operations.fetch_add(session.machine.served() - before, Ordering::Relaxed);
@@ -59,7 +61,9 @@ pub(crate) async fn serve(connection: Connection, shared: &Shared) -> Result<(),
         if left {
             session.machine.leave();
         }
-        writer.write_all_buf(session.machine.output()).await.map_err(|error| error.to_string())?;
+        if let Err(error) = writer.write_all_buf(session.machine.output()).await {
+            return broken.and(lost(&error));
+        }
         broken?;
         if left {
             // Half-closing lets the guest read the answers before it sees the end.
@@ -72,10 +76,19 @@ pub(crate) async fn serve(connection: Connection, shared: &Shared) -> Result<(),
             read = reader.read_buf(&mut input) => match read {
                 Ok(0) => return Ok(()),
                 Ok(_) => {}
-                Err(error) => return Err(error.to_string()),
+                Err(error) => return lost(&error),
             },
             _ = leaving.changed() => {}
         }
+    }
+}
+
+/// That a guest goes away, whether it has finished or was killed, is nothing to warn of.
+fn lost(error: &io::Error) -> Result<(), String> {
+    use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset};
+    match error.kind() {
+        BrokenPipe | ConnectionAborted | ConnectionReset => Ok(()),
+        _ => Err(error.to_string()),
     }
 }
 

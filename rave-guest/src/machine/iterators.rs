@@ -244,7 +244,7 @@ impl Iterators {
             return Ok(());
         };
         let per_entry = if iter.options.values { 2 } else { 1 };
-        if data.data.is_empty() || data.data.len() % per_entry != 0 {
+        if data.data.is_empty() || !data.data.len().is_multiple_of(per_entry) {
             return Err(Error::new(Code::Remote, "the leader sent half an entry of an iterator"));
         }
         if iter.frames.len() >= MAX_FRAMES {
@@ -281,11 +281,12 @@ impl Iterators {
     pub(super) fn connected(&mut self, legacy: bool, out: &mut BytesMut) {
         for (&id, iter) in &mut self.open {
             // What has reached its end needs no leader, until a seek.
-            if iter.failed.is_none() && !iter.ended {
-                if let Err(error) = iter.send_open(id, legacy, out) {
-                    iter.failed = Some(error);
-                    self.woken.push(id);
-                }
+            if iter.failed.is_none()
+                && !iter.ended
+                && let Err(error) = iter.send_open(id, legacy, out)
+            {
+                iter.failed = Some(error);
+                self.woken.push(id);
             }
         }
     }

