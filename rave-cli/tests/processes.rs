@@ -415,6 +415,28 @@ fn queued_writes_of_a_promoted_guest_come_before_its_later_ones() {
 }
 
 #[test]
+fn a_promoted_guest_becomes_the_leader_however_much_it_has_to_do() {
+    let dir = Dir::new();
+    let leader = Exec::start(&dir.db());
+    leader.put("before", "1");
+    let guest = Exec::start(&dir.db());
+    assert_eq!(guest.get("before").as_deref(), Some("1"));
+    let put = |value: usize| guest.send(json!({"op": "put", "key": "k", "value": value.to_string()}));
+    let mut on_the_way: VecDeque<_> = (0..WINDOW).map(put).collect();
+    leader.process.kill();
+    // There is always something that waits; it must not keep the guest from its new role.
+    for value in WINDOW..WINDOW + 5000 {
+        let reply = guest.reply(on_the_way.pop_front().unwrap()).unwrap();
+        assert_eq!(reply["ok"], true, "{reply}");
+        if guest.heard("leader") {
+            return;
+        }
+        on_the_way.push_back(put(value));
+    }
+    panic!("the guest applied 5000 operations and does not lead");
+}
+
+#[test]
 fn roles_are_told_as_they_change() {
     let dir = Dir::new();
     let first = Exec::start(&dir.db());

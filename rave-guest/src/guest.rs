@@ -222,15 +222,18 @@ impl Guest {
             if queued.is_empty() {
                 break;
             }
+            let first = promoting.is_none();
             promoting.get_or_insert_with(|| Promoting(&self.shared));
             for (operation, answer) in queued {
                 let store = &*store;
                 let mut applied = Box::pin(async move {
                     let _ = answer.send(execute(store, operation).await);
                 });
-                // The first poll fixes the order. Waiting for the outcome here instead would never end under load: each
-                // answer brings the next operation.
-                if futures::poll!(&mut applied).is_pending() {
+                if first {
+                    applied.await;
+                } else if futures::poll!(&mut applied).is_pending() {
+                    // The first poll has fixed the order. Waiting for the outcomes here too would never end under load:
+                    // each answer brings the next operation.
                     applying.push(applied);
                 }
             }

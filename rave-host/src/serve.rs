@@ -50,10 +50,10 @@ pub(crate) async fn serve(connection: Connection, shared: &Shared) -> Result<(),
         while let Some(work) = session.machine.next_work() {
             let outcome = session.execute(work, shared).await;
             session.machine.complete(outcome);
-            if session.machine.output().len() >= WRITE_CHUNK {
-                if let Err(error) = writer.write_all_buf(session.machine.output()).await {
-                    return lost(&error);
-                }
+            if session.machine.output().len() >= WRITE_CHUNK
+                && let Err(error) = writer.write_all_buf(session.machine.output()).await
+            {
+                return lost(&error);
             }
         }
         shared.operations.fetch_add(session.machine.served() - before, Ordering::Relaxed);

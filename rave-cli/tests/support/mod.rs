@@ -402,6 +402,11 @@ impl Exec {
         })
     }
 
+    /// Whether such an event has come.
+    pub fn heard(&self, name: &str) -> bool {
+        lock(&self.heard.0).events.iter().any(|event| event["event"] == name)
+    }
+
     /// The ids of the replies so far, in order.
     pub fn order(&self) -> Vec<u64> {
         lock(&self.heard.0).order.clone()
@@ -471,20 +476,9 @@ impl Group {
         eventually("a process leads", || (0..self.len()).find(|slot| self.member(*slot).leads()))
     }
 
-    /// The slot of the process that serves the others, which may not be done becoming the leader.
-    pub fn server(&self) -> usize {
-        eventually("a process serves the others", || {
-            let pids: Vec<_> = (0..self.len()).map(|slot| self.member(slot).pid()).collect();
-            (0..self.len()).find_map(|slot| {
-                let reply = self.member(slot).ask(json!({"op": "role"}));
-                pids.iter().position(|pid| reply["leader_pid"] == *pid)
-            })
-        })
-    }
-
     /// Kills the leader and puts a fresh process in its place. Gives its slot.
     pub fn kill_leader(&self) -> usize {
-        let slot = self.server();
+        let slot = self.leader();
         self.member(slot).process.kill();
         *lock(&self.slots[slot]) = Arc::new(Exec::with(&self.db, &self.options));
         slot
