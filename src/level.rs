@@ -167,10 +167,14 @@ impl AbstractLevel for RaveLevel {
     /// the store, and releases the lock last. A handle that was closed cannot be opened again; open a new one.
     async fn close(&self) -> Result<()> {
         self.inner.guest.begin_close();
-        let first = !self.inner.close.send_replace(true);
-        if first {
-            self.inner.events.emit(|| Event::Closing);
-        }
+        self.inner.close.send_if_modified(|closing| {
+            let first = !std::mem::replace(closing, true);
+            if first {
+                // Before the driver can see it and say that it is closed.
+                self.inner.events.emit(|| Event::Closing);
+            }
+            first
+        });
         let mut phase = self.inner.phase.clone();
         match phase.wait_for(|phase| matches!(phase, Phase::Ended(_))).await {
             Ok(phase) => match &*phase {
