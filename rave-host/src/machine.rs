@@ -13,15 +13,18 @@
 //! - An iterator has at most [`CREDIT`] data frames unacknowledged, each of about [`PAGE_BYTES`] or one entry, so a guest
 //!   that does not read costs that much, what the store gave beyond a frame, and no more.
 
+mod convert;
+
 use bytes::{Bytes, BytesMut};
-use rave_core::{
-    Batch, ClearOptions, Code, Effect, Entry, Error, IteratorOptions, KeyRange, Manifest, Operation, Position, Result,
+use convert::{
+    FRAME_OVERHEAD, NOT_FOUND, callback_error, counted, get_many_error, iterator_error, limit_of, range_of, size_of,
+    sync_of, too_large, write_of,
 };
+use rave_core::{Batch, ClearOptions, Code, Effect, Entry, Error, IteratorOptions, Manifest, Position, Result};
 use rave_transport::wire::{
     PROTOCOL_VERSION, Request, Response,
     message::{
-        self, Callback, GetManyCallback, IteratorData, IteratorEnd, IteratorError, Leaving, MaybeValue, RangeOptions,
-        StatusReply, Welcome, capability,
+        Callback, GetManyCallback, IteratorData, IteratorEnd, Leaving, MaybeValue, StatusReply, Welcome, capability,
     },
 };
 use std::{
@@ -572,97 +575,6 @@ impl Machine {
     fn send(&mut self, response: &Response) {
         response.encode(&mut self.output);
     }
-}
-
-/// What legacy peers say for a missing key.
-const NOT_FOUND: &str = "LEVEL_NOT_FOUND";
-/// Bytes a frame needs beside its payload, at most.
-const FRAME_OVERHEAD: usize = 64;
-
-fn too_large(size: usize, limit: usize) -> Error {
-    let message = format!("the answer of {size} bytes does not fit a frame of {limit} bytes; ask for less at once");
-    Error::new(Code::NotSupported, message)
-}
-
-fn callback_error(id: u32, error: &Error) -> Response {
-    Response::Callback(Callback {
-        id,
-        error: Some(error.code().as_str().to_owned()),
-        value: None,
-        message: Some(error.full_message()),
-        effect: (error.effect() == Effect::Unknown).then_some(1),
-    })
-}
-
-fn iterator_error(id: u32, seq: u32, error: &Error) -> Response {
-    let code = Some(error.code().as_str().to_owned());
-    Response::IteratorError(IteratorError { id, seq, error: code, message: Some(error.full_message()) })
-}
-
-fn get_many_error(id: u32, error: &Error) -> Response {
-    let code = Some(error.code().as_str().to_owned());
-    Response::GetManyCallback(GetManyCallback { id, error: code, message: Some(error.full_message()), values: vec![] })
-}
-
-/// Bytes of an entry in a frame, at most about.
-fn size_of(entry: &Entry) -> usize {
-    entry.key.len() + entry.value.len() + 12
-}
-
-fn counted(values: Vec<Option<Bytes>>, wanted: usize) -> Result<Vec<Option<Bytes>>> {
-    if values.len() == wanted {
-        return Ok(values);
-    }
-    Err(Error::new(Code::Corruption, format!("the store gave {} values for {wanted} keys", values.len())))
-}
-
-/// Whether a write asks to be synced; `None` if it is no write that can be merged.
-fn sync_of(request: &Request) -> Option<bool> {
-    match request {
-        Request::Put(message::Put { sync, .. })
-        | Request::Del(message::Del { sync, .. })
-        | Request::Batch(message::Batch { sync, .. }) => Some(sync.unwrap_or(false)),
-        _ => None,
-    }
-}
-
-fn write_of(request: Request) -> Option<(u32, Batch, bool)> {
-    let put = |key: Option<Bytes>, value: Option<Bytes>| Operation::Put {
-        key: key.unwrap_or_default(),
-        value: value.unwrap_or_default(),
-    };
-    let del = |key: Option<Bytes>| Operation::Del { key: key.unwrap_or_default() };
-    Some(match request {
-        Request::Put(p) => (p.id, [put(p.key, p.value)].into_iter().collect(), p.sync.unwrap_or(false)),
-        Request::Del(d) => (d.id, [del(d.key)].into_iter().collect(), d.sync.unwrap_or(false)),
-        Request::Batch(b) => {
-            let operations = b.ops.into_iter().map(|op| match op.kind.as_str() {
-                "del" => del(op.key),
-                _ => put(op.key, op.value),
-            });
-            (b.id, operations.collect(), b.sync.unwrap_or(false))
-        }
-        _ => return None,
-    })
-}
-
-fn range_of(options: &RangeOptions) -> KeyRange {
-    let lower = match (&options.gte, &options.gt) {
-        (Some(gte), _) => Bound::Included(gte.clone()),
-        (None, Some(gt)) => Bound::Excluded(gt.clone()),
-        (None, None) => Bound::Unbounded,
-    };
-    let upper = match (&options.lte, &options.lt) {
-        (Some(lte), _) => Bound::Included(lte.clone()),
-        (None, Some(lt)) => Bound::Excluded(lt.clone()),
-        (None, None) => Bound::Unbounded,
-    };
-    KeyRange::new(lower, upper)
-}
-
-fn limit_of(options: &RangeOptions) -> Option<u64> {
-    // An absent limit is no limit: only JavaScript takes it for zero, and only by accident.
-    options.long_limit.or_else(|| options.limit.and_then(|limit| u64::try_from(limit).ok()))
 }
 
 #[cfg(test)]

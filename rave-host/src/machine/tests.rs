@@ -1,6 +1,8 @@
 //! The host's machine against requests made by hand: what becomes one piece of work, what is answered, and how much.
 
 use super::*;
+use rave_core::Operation;
+use rave_transport::wire::message::{self, RangeOptions};
 use rave_transport::wire::{
     FrameDecoder, Limits,
     message::{BatchOperation, Del, Get, GetMany, Hello, IteratorAck, IteratorClose, IteratorSeek, Put, StatusRequest},
