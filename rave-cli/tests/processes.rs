@@ -262,7 +262,7 @@ fn write_and_delete(group: &Group, slot: usize, count: u64, value: &str, stop: &
             .enumerate()
             .map(|(index, number)| {
                 let key = base64(&scan_key(*number));
-                if (index + round + slot) % 2 == 0 {
+                if (index + round + slot).is_multiple_of(2) {
                     json!({"type": "del", "key": key})
                 } else {
                     json!({"type": "put", "key": key, "value": value})
