@@ -96,6 +96,14 @@ fn code_lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
         .map(|(index, line)| (index + 1, line.split("//").next().unwrap_or_default()))
 }
 
+/// Whether `word` stands in `line`, and not as the beginning of a longer name.
+fn names(line: &str, word: &str) -> bool {
+    let longer = |rest: &str| {
+        word.ends_with(char::is_alphanumeric) && rest.starts_with(|next: char| next.is_alphanumeric() || next == '_')
+    };
+    line.match_indices(word).any(|(at, _)| !longer(line.get(at + word.len()..).unwrap_or_default()))
+}
+
 fn purity(files: &[PathBuf], faults: &mut Vec<String>) -> Result<()> {
     for place in PURE {
         let mut found = false;
@@ -105,7 +113,7 @@ fn purity(files: &[PathBuf], faults: &mut Vec<String>) -> Result<()> {
                 continue;
             }
             for (number, line) in code_lines(&read(path)?) {
-                for (word, instead) in IMPURE.iter().filter(|(word, _)| line.contains(word)) {
+                for (word, instead) in IMPURE.iter().filter(|(word, _)| names(line, word)) {
                     faults.push(format!("{}:{number}: `{word}` in pure code: {instead}", path.display()));
                 }
             }
@@ -181,6 +189,15 @@ fn registries(files: &[PathBuf], faults: &mut Vec<String>) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn words_are_whole() {
+        assert!(names("future.await?;", ".await"));
+        assert!(names("x.await", ".await"));
+        assert!(names("use tokio::sync;", "tokio"));
+        assert!(!names("self.awaited += 1;", ".await"));
+        assert!(names("self.awaited = x.await;", ".await"));
+    }
 
     #[test]
     fn comments_and_tests_are_no_code() {
