@@ -31,6 +31,9 @@ struct Spaces {
     bytes: usize,
 }
 
+/// Batches of more operations are taken for bulk loads, whose values are not worth a copy each: they are only forgotten.
+const BULK: usize = 32;
+
 /// What an entry costs beside its bytes, about.
 const OVERHEAD: usize = 128;
 
@@ -76,6 +79,12 @@ impl Cache {
     /// The owner has written this.
     pub(crate) fn wrote(&self, batch: &Batch) {
         let mut spaces = self.lock();
+        if batch.len() > BULK {
+            for operation in batch.operations() {
+                spaces.remove(operation.key());
+            }
+            return;
+        }
         for operation in batch.operations() {
             let value = match operation {
                 Operation::Put { value, .. } => Some(value),
@@ -96,6 +105,11 @@ impl Cache {
 }
 
 impl Spaces {
+    fn remove(&mut self, key: &[u8]) {
+        self.old.remove(key);
+        self.young.remove(key);
+    }
+
     /// Copies: what is given may be a small part of a large buffer, which must not be kept for it.
     fn insert(&mut self, key: &[u8], value: Option<&Bytes>, capacity: usize) {
         self.old.remove(key);
@@ -139,5 +153,8 @@ mod tests {
         cache.learn(b"3", Some(&"x".into()));
         assert_eq!(cache.get_all(&["3".into(), "2".into()]), Some(vec![Some("x".into()), None]));
         assert_eq!(cache.get_all(&["3".into(), "never seen".into()]), None, "one of them is not known");
+        let bulk = (0..=BULK).fold(Batch::new(), |batch, i| batch.put(i.to_string(), "bulk"));
+        cache.wrote(&bulk);
+        assert_eq!(cache.get(b"3"), None, "a bulk write makes known values unknown");
     }
 }
