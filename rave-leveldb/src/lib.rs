@@ -45,22 +45,33 @@
 //!   buffer is emptied. A single get, a batch and a `clear` of any size run as one step; others wait meanwhile.
 //! - Reverse iteration costs several times as much as forward iteration.
 
-mod cache;
-mod check;
-mod comparator;
-mod engine;
-mod env;
-mod failure;
-mod file;
+#[allow(dead_code)]
+mod compaction;
+#[allow(dead_code)]
+mod db;
+#[allow(dead_code)]
+mod error;
+#[allow(dead_code)]
 mod iterator;
-mod opener;
+#[allow(dead_code)]
+mod key;
+#[allow(dead_code)]
+mod log;
+#[allow(dead_code)]
+mod memtable;
 mod options;
-mod owner;
-mod scan;
-mod store;
+mod rusty;
+#[allow(dead_code)]
+mod storage;
+#[allow(dead_code)]
+mod table;
+#[allow(dead_code)]
+mod tools;
+#[allow(dead_code)]
+mod version;
 
-pub use opener::LevelDb;
 pub use options::{Compression, Options};
+pub use rusty::LevelDb;
 
 #[doc(hidden)]
-pub use failure::Faults;
+pub use rusty::Faults;

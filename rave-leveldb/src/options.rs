@@ -1,6 +1,6 @@
 //! How a database is opened.
 
-use crate::Faults;
+use crate::rusty::Faults;
 use std::sync::Arc;
 
 /// How blocks of a table are stored.

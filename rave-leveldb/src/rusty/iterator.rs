@@ -1,6 +1,6 @@
 //! Iterators: pages from the owner thread, handed out one by one.
 
-use crate::{
+use crate::rusty::{
     owner::Command,
     scan::PageRequest,
     store::{Held, Shared},

@@ -3,7 +3,7 @@
 //! The engine takes a damaged `CURRENT` for a missing database and a damaged manifest for a short one, and would then
 //! delete the tables it does not know. So both are checked first.
 
-use crate::{comparator::COMPARATOR_NAME, failure::damaged, file::unmask};
+use crate::rusty::{comparator::COMPARATOR_NAME, failure::damaged, file::unmask};
 use rave_core::{Code, Error, Result};
 use std::{
     fs,

@@ -1,6 +1,6 @@
 //! The open store: a handle that sends requests to the owner thread.
 
-use crate::{
+use crate::rusty::{
     cache::Cache,
     iterator::StoreIterator,
     owner::{Command, Reply, Request, Underway, ViewId},

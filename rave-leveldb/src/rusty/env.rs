@@ -1,7 +1,7 @@
 //! The file system as the engine sees it.
 
-use crate::{
-    Faults,
+use crate::Faults;
+use crate::rusty::{
     failure::{Failures, damaged},
     file::{FOOTER, Kind, OutFile, TableFile, sync},
 };

@@ -13,13 +13,13 @@
 //!   are kept until no view of an older generation is left.
 //! - If opening the next generation fails, the present one goes on reading: it is complete in memory and files.
 
-use crate::{
-    Compression, Options,
+use crate::rusty::{
     check::{self, Contents},
     comparator::Bytewise,
     env::{Files, StoreEnv},
     scan::View,
 };
+use crate::{Compression, Options};
 use rave_core::{Batch, Code, Effect, Error, Operation, Result};
 use rusty_leveldb::{
     CompressorId, DB, Status, StatusCode, WriteBatch,

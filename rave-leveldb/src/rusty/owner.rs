@@ -1,6 +1,6 @@
 //! The thread that owns the engine and everything that borrows from it; all others send it requests.
 
-use crate::{
+use crate::rusty::{
     cache::Cache,
     engine::Engine,
     scan::{Page, PageRequest, View},

@@ -1,7 +1,7 @@
 //! Opening a directory: take its lock, then recover what is in it.
 
-use crate::{
-    Options,
+use crate::Options;
+use crate::rusty::{
     cache::Cache,
     check,
     engine::Engine,

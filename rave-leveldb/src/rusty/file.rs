@@ -1,9 +1,7 @@
 //! The files the engine writes and reads.
 
-use crate::{
-    Faults,
-    failure::{Failures, damaged},
-};
+use crate::Faults;
+use crate::rusty::failure::{Failures, damaged};
 use rave_core::Error;
 use rusty_leveldb::env::RandomAccess;
 use std::{

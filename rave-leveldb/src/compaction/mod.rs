@@ -1,0 +1,1 @@
+//! Merging tables so that there are few to look into, and dropping what nothing can see any more.

@@ -1,0 +1,1 @@
+//! The database: how writes, reads, flushes and compactions meet.

@@ -1,0 +1,1 @@
+//! The log: a file of records, appended to before anything else is done.

@@ -1,0 +1,1 @@
+//! The memtable: the newest writes, sorted, in memory.

@@ -1,0 +1,1 @@
+//! What is done to a database as a whole while it is closed: repair, verify, destroy.

@@ -1,0 +1,1 @@
+//! Versions: which tables make up the database, and how that changes.
