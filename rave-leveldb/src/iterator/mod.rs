@@ -1,6 +1,12 @@
 //! Iterators: from a position in one block up to the entries that a user sees.
 
-use crate::{error::ReadResult, key::InternalKey};
+mod merging;
+mod visible;
+
+pub(crate) use merging::MergingCursor;
+pub(crate) use visible::VisibleEntries;
+
+use crate::{error::ReadResult, key::InternalKey, storage::Access};
 use bytes::Bytes;
 
 /// A position among the internal entries of one source, sorted by internal key.
@@ -32,5 +38,5 @@ pub(crate) trait Cursor: Send {
     fn prev(&mut self) -> ReadResult<()>;
 
     /// Whether reads from here on may wait for the disk.
-    fn set_access(&mut self, access: crate::storage::Access);
+    fn set_access(&mut self, access: Access);
 }
