@@ -1,1 +1,2 @@
 //! Tables: sorted, immutable files.
+pub(crate) mod varint;
