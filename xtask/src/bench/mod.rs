@@ -7,17 +7,21 @@
 mod failover;
 mod peer;
 mod report;
+mod store;
 mod throughput;
 mod worker;
 
 use anyhow::Result;
-use clap::Args;
+use clap::{Args, Subcommand};
 use peer::Peer;
 use report::Report;
 use std::{path::PathBuf, process::ExitCode};
 
 #[derive(Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub struct Options {
+    #[command(subcommand)]
+    other: Option<Other>,
     /// A short run: does it work, and roughly how fast.
     #[arg(long)]
     quick: bool,
@@ -30,6 +34,12 @@ pub struct Options {
     /// Only the failovers, or only the throughput.
     #[arg(long, value_name = "PART")]
     only: Option<Part>,
+}
+
+#[derive(Subcommand)]
+enum Other {
+    /// Measure the store alone beside C++ LevelDB, rusty-leveldb, sled and fjall.
+    Store(store::Options),
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -54,6 +64,9 @@ const FULL: Extent = Extent { entries: 50_000, rounds: 7, millis: 400, kills: 15
 const QUICK: Extent = Extent { entries: 10_000, rounds: 3, millis: 100, kills: 5 };
 
 pub fn run(options: &Options) -> Result<ExitCode> {
+    if let Some(Other::Store(options)) = &options.other {
+        return store::run(options);
+    }
     let extent = if options.quick { &QUICK } else { &FULL };
     let mut peers = vec![Peer::rust()?];
     if !options.without_js {
