@@ -60,7 +60,8 @@ mod log;
 #[allow(dead_code)]
 mod memtable;
 mod options;
-mod rusty;
+#[cfg(feature = "rusty")]
+pub mod rusty;
 #[allow(dead_code)]
 mod storage;
 #[allow(dead_code)]
@@ -71,7 +72,6 @@ mod tools;
 mod version;
 
 pub use options::{Compression, Options};
-pub use rusty::LevelDb;
-
-#[doc(hidden)]
-pub use rusty::Faults;
+// The native engine takes this name when it is complete.
+#[cfg(feature = "rusty")]
+pub use rusty::RustyLevelDb as LevelDb;

@@ -1,8 +1,5 @@
 //! How a database is opened.
 
-use crate::rusty::Faults;
-use std::sync::Arc;
-
 /// How blocks of a table are stored.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -36,13 +33,10 @@ pub struct Options {
     pub write_buffer_size: usize,
     /// Bytes of a table's blocks before compression, about. Default: 4 KiB.
     pub block_size: usize,
-    /// Bytes of blocks to keep in memory, about, and as much for single values. Default: 8 MiB.
+    /// Bytes of blocks to keep in memory, about. Default: 8 MiB.
     pub cache_bytes: usize,
-    /// Tables to keep open; at least 64 are. Default: 1000.
+    /// Tables to keep open. Default: 1000.
     pub max_open_files: usize,
-    /// For tests: where to fail.
-    #[doc(hidden)]
-    pub faults: Option<Arc<Faults>>,
 }
 
 impl Default for Options {
@@ -56,7 +50,6 @@ impl Default for Options {
             block_size: 4 << 10,
             cache_bytes: 8 << 20,
             max_open_files: 1000,
-            faults: None,
         }
     }
 }

@@ -17,6 +17,7 @@ use crate::rusty::{
     check::{self, Contents},
     comparator::Bytewise,
     env::{Files, StoreEnv},
+    failure::Faults,
     scan::View,
 };
 use crate::{Compression, Options};
@@ -33,6 +34,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
     rc::{Rc, Weak},
+    sync::Arc,
 };
 
 /// A database, to be used by one thread only.
@@ -52,7 +54,7 @@ pub(crate) struct Engine {
 
 impl Engine {
     /// Recovers and opens the database in `directory`, whose lock is held.
-    pub(crate) fn open(directory: &Path, options: Options) -> Result<Self> {
+    pub(crate) fn open(directory: &Path, options: Options, faults: Option<Arc<Faults>>) -> Result<Self> {
         let reuse = match check::contents(directory)? {
             Contents::Empty if !options.create_if_missing => {
                 let what = format!("there is no database in {} and none is to be created", directory.display());
@@ -65,7 +67,7 @@ impl Engine {
             }
             Contents::Database => check::verify(directory)?,
         };
-        let files = Files::new(options.faults.clone());
+        let files = Files::new(faults);
         let generation = 1;
         let db = open_generation(directory, &options, &files, generation, reuse)?;
         files.reclaim(generation);

@@ -1,8 +1,7 @@
 //! The file system as the engine sees it.
 
-use crate::Faults;
 use crate::rusty::{
-    failure::{Failures, damaged},
+    failure::{Failures, Faults, damaged},
     file::{FOOTER, Kind, OutFile, TableFile, sync},
 };
 use rave_core::Error;

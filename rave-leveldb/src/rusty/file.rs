@@ -1,7 +1,6 @@
 //! The files the engine writes and reads.
 
-use crate::Faults;
-use crate::rusty::failure::{Failures, damaged};
+use crate::rusty::failure::{Failures, Faults, damaged};
 use rave_core::Error;
 use rusty_leveldb::env::RandomAccess;
 use std::{

@@ -5,6 +5,7 @@ use crate::rusty::{
     cache::Cache,
     check,
     engine::Engine,
+    failure::Faults,
     owner,
     store::{Shared, Store},
 };
@@ -21,13 +22,18 @@ use std::{
 use tokio::sync::{oneshot, watch};
 
 /// A database in a directory, not yet opened.
+///
+/// Of the [`Options`] these mean something else here: at least 64 tables are kept open, whatever
+/// [`max_open_files`](Options::max_open_files) says; and [`cache_bytes`](Options::cache_bytes) are kept of blocks, and
+/// as much of single values.
 #[derive(Clone, Debug)]
-pub struct LevelDb {
+pub struct RustyLevelDb {
     path: PathBuf,
     options: Options,
+    faults: Option<Arc<Faults>>,
 }
 
-impl LevelDb {
+impl RustyLevelDb {
     /// The database in the directory `path`, with default options.
     pub fn new(path: impl Into<PathBuf>) -> Self {
         Self::with_options(path, Options::default())
@@ -35,7 +41,13 @@ impl LevelDb {
 
     /// The database in the directory `path`.
     pub fn with_options(path: impl Into<PathBuf>, options: Options) -> Self {
-        Self { path: path.into(), options }
+        Self { path: path.into(), options, faults: None }
+    }
+
+    /// For tests: where to fail.
+    #[doc(hidden)]
+    pub fn with_faults(self, faults: Arc<Faults>) -> Self {
+        Self { faults: Some(faults), ..self }
     }
 
     /// The directory.
@@ -82,7 +94,7 @@ impl LevelDb {
 }
 
 #[async_trait]
-impl Opener for LevelDb {
+impl Opener for RustyLevelDb {
     async fn try_lock(&self) -> Result<LockAttempt> {
         self.prepare_directory()?;
         // The engine must not care about a change of the working directory.
@@ -90,7 +102,8 @@ impl Opener for LevelDb {
             .map_err(|error| Error::io(format!("looking at {}", self.path.display()), error))?;
         Ok(match FileLock::try_acquire(&directory.join("LOCK"))? {
             FileLockAttempt::Acquired(lock) => {
-                LockAttempt::Acquired(Box::new(LockedDirectory { directory, options: self.options.clone(), lock }))
+                let (options, faults) = (self.options.clone(), self.faults.clone());
+                LockAttempt::Acquired(Box::new(LockedDirectory { directory, options, faults, lock }))
             }
             FileLockAttempt::Held { holder } => LockAttempt::Held { holder },
         })
@@ -105,13 +118,14 @@ impl Opener for LevelDb {
 struct LockedDirectory {
     directory: PathBuf,
     options: Options,
+    faults: Option<Arc<Faults>>,
     lock: FileLock,
 }
 
 #[async_trait]
 impl LockedStore for LockedDirectory {
     async fn open(self: Box<Self>) -> Result<Arc<dyn AbstractLevel>> {
-        let Self { directory, options, lock } = *self;
+        let Self { directory, options, faults, lock } = *self;
         let (requests, queue) = mpsc::channel();
         let (closed, is_closed) = watch::channel(false);
         let (opened, outcome) = oneshot::channel();
@@ -121,7 +135,7 @@ impl LockedStore for LockedDirectory {
             Shared::new(directory.clone(), requests, cache.clone(), events.clone(), is_closed, options.read_only);
         let thread = thread::Builder::new().name("rave-leveldb".to_owned()).stack_size(8 << 20);
         let spawned = thread.spawn(move || {
-            let engine = match Engine::open(&directory, options) {
+            let engine = match Engine::open(&directory, options, faults) {
                 Ok(engine) => engine,
                 Err(error) => {
                     // The lock is free by the time the error is seen.

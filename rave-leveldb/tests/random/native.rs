@@ -9,7 +9,7 @@ use rave_core::{
     AbstractLevel, Batch, Bytes, ClearOptions, Code, Entry, IteratorOptions, KeyRange, LevelIterator, Operation,
     ReadOptions, Snapshot, WriteOptions,
 };
-use rave_leveldb::{Compression, Faults, LevelDb, Options};
+use rave_leveldb::{Compression, LevelDb, Options};
 use std::{future::poll_fn, ops::Bound, sync::Arc, task::Poll};
 use tokio::runtime::{Builder, Runtime};
 
@@ -49,7 +49,6 @@ impl Subject for Native {
             block_size: settings.block_size,
             cache_bytes: settings.cache_bytes,
             max_open_files: settings.max_open_files,
-            faults: Some(Faults::without_sync()),
             ..Options::default()
         };
         let opener = LevelDb::with_options(directory.path(), options);

@@ -1,12 +1,13 @@
 //! The conformance suite on the store, with buffers so small that tables are made and compacted all the time, and on a
 //! sublevel.
 
+use crate::hasty;
 use rave_core::{AbstractLevelExt, conformance::Harness};
-use rave_leveldb::{Compression, Faults, LevelDb, Options};
+use rave_leveldb::{Compression, Options};
 
 async fn store(options: Options) -> Harness {
     let directory = tempfile::tempdir().unwrap();
-    let opener = LevelDb::with_options(directory.path().join("db"), options);
+    let opener = hasty(&directory.path().join("db"), options);
     let level = opener.open().await.unwrap();
     let reopen = move || {
         let opener = opener.clone();
@@ -20,7 +21,6 @@ fn tiny() -> Options {
         write_buffer_size: 600,
         block_size: 64,
         compression: Compression::None,
-        faults: Some(Faults::without_sync()),
         cache_bytes: 0,
         ..Options::default()
     }
@@ -28,7 +28,7 @@ fn tiny() -> Options {
 
 async fn part_of(options: Options) -> Harness {
     let directory = tempfile::tempdir().unwrap();
-    let opener = LevelDb::with_options(directory.path().join("db"), options);
+    let opener = hasty(&directory.path().join("db"), options);
     let level = opener.open().await.unwrap();
     // Around the sublevel's keys, so that a wrong bound shows.
     level.put("!par", "before").await.unwrap();

@@ -1,13 +1,12 @@
-//! Defects of the storage engine that the store must not show. Each test is a history in which the bare engine gives a
-//! wrong answer, loses a write or panics.
+//! Histories in which a storage engine, `rusty-leveldb` as it comes, gave a wrong answer, lost a write or panicked.
 
+use super::{Db, files};
+use crate::{LevelDb, hasty};
 use rave_core::{
     AbstractLevel, AbstractLevelExt, Batch, Code, Entry, IteratorOptions, KeyRange, ReadOptions, WriteOptions,
 };
-use rave_leveldb::{Compression, Faults, LevelDb, Options};
-use std::{fs, path::Path, sync::Arc};
-
-type Db = Arc<dyn AbstractLevel>;
+use rave_leveldb::{Compression, Options};
+use std::{fs, path::Path};
 
 /// Every write fills the buffer, so that each makes a table.
 fn eager() -> Options {
@@ -15,7 +14,6 @@ fn eager() -> Options {
         write_buffer_size: 1,
         block_size: 64,
         compression: Compression::None,
-        faults: Some(Faults::without_sync()),
         // So that everything is read from the tables.
         cache_bytes: 0,
         ..Options::default()
@@ -23,7 +21,7 @@ fn eager() -> Options {
 }
 
 async fn open(path: &Path, options: Options) -> Db {
-    LevelDb::with_options(path, options).open().await.unwrap()
+    hasty(path, options).open().await.unwrap()
 }
 
 async fn get(db: &Db, key: &str) -> Option<String> {
@@ -66,27 +64,6 @@ async fn the_newest_value_wins_wherever_its_table_lies() {
     db.close().await.unwrap();
     let db = open(directory.path(), eager()).await;
     assert_eq!(get(&db, "m").await, None);
-}
-
-#[tokio::test]
-async fn what_cannot_be_read_is_an_error_and_not_a_missing_key() {
-    let directory = tempfile::tempdir().unwrap();
-    let faults = Arc::new(Faults::default());
-    let options = Options { faults: Some(faults.clone()), cache_bytes: 0, ..eager() };
-    let db = open(directory.path(), options).await;
-    let batch: Batch = (0..500).fold(Batch::new(), |batch, i| batch.put(format!("{i:04}"), "value"));
-    db.write(batch).await.unwrap();
-    // The table is made behind the answer to the write, and before any other.
-    assert_eq!(get(&db, "0200").await.as_deref(), Some("value"));
-    faults.fail_reads(true);
-    assert_eq!(db.get("0300").await.unwrap_err().code(), Code::Io);
-    assert_eq!(db.all(KeyRange::all()).await.unwrap_err().code(), Code::Io);
-    assert_eq!(db.all(IteratorOptions::default().reversed()).await.unwrap_err().code(), Code::Io);
-    assert_eq!(db.clear(KeyRange::all()).await.unwrap_err().code(), Code::Io);
-    // It was the disk, not the store.
-    faults.fail_reads(false);
-    assert_eq!(get(&db, "0200").await.as_deref(), Some("value"));
-    assert_eq!(db.all(KeyRange::all()).await.unwrap().len(), 500);
 }
 
 #[tokio::test]
@@ -228,10 +205,7 @@ async fn versions_of_a_key_and_its_successor_share_a_table() {
 #[tokio::test]
 async fn writes_behind_a_torn_log_are_not_lost() {
     let directory = tempfile::tempdir().unwrap();
-    let log = || {
-        let names = fs::read_dir(directory.path()).unwrap().map(|entry| entry.unwrap().path());
-        names.filter(|path| path.extension().is_some_and(|extension| extension == "log")).max().unwrap()
-    };
+    let log = || files(directory.path(), "log").pop().unwrap();
     for round in 0..5 {
         let db = open(directory.path(), Options::default()).await;
         for i in 0..round {
@@ -254,17 +228,12 @@ async fn every_prefix_of_a_log_gives_a_prefix_of_the_writes() {
         db.write(Batch::new().put(format!("a{i:02}"), "x".repeat(i)).put(format!("b{i:02}"), "")).await.unwrap();
     }
     db.close().await.unwrap();
-    let is_log = |path: &Path| path.extension().is_some_and(|extension| extension == "log");
-    let log = fs::read_dir(&origin).unwrap().map(|e| e.unwrap().path()).find(|path| is_log(path)).unwrap();
+    let log = files(&origin, "log").pop().unwrap();
     let length = fs::metadata(&log).unwrap().len();
     let mut last = 0;
     for cut in (0..=length).step_by(13).chain([length]) {
         let copy = directory.path().join(cut.to_string());
-        fs::create_dir(&copy).unwrap();
-        for entry in fs::read_dir(&origin).unwrap() {
-            let path = entry.unwrap().path();
-            fs::copy(&path, copy.join(path.file_name().unwrap())).unwrap();
-        }
+        super::copy(&origin, &copy);
         let file = fs::OpenOptions::new().write(true).open(copy.join(log.file_name().unwrap())).unwrap();
         file.set_len(cut).unwrap();
         let db = open(&copy, Options::default()).await;

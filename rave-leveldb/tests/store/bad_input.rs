@@ -1,7 +1,8 @@
 //! Places that cannot be opened, each with a clear error and left as they were.
 
+use crate::LevelDb;
 use rave_core::{AbstractLevelExt, Code, Error, LockAttempt, Opener};
-use rave_leveldb::{LevelDb, Options};
+use rave_leveldb::Options;
 use std::{fs, path::Path};
 
 async fn refused(path: &Path) -> Error {

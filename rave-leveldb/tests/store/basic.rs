@@ -1,7 +1,8 @@
 //! The way from opening to closing.
 
+use crate::LevelDb;
 use rave_core::{AbstractLevel, AbstractLevelExt, Batch, Code, IteratorOptions, KeyRange, Status, WriteOptions};
-use rave_leveldb::{LevelDb, Options};
+use rave_leveldb::Options;
 
 #[tokio::test]
 async fn open_write_read_iterate_close_and_open_again() {

@@ -1,11 +1,12 @@
 //! Random histories against a `BTreeMap`, with tables made all the time, long-lived iterators and snapshots, and the
 //! store closed and opened in between. A failing seed is printed.
 
+use crate::{LevelDb, hasty};
 use rave_core::{
     AbstractLevel, AbstractLevelExt, Batch, ClearOptions, Entry, IteratorOptions, KeyRange, LevelIterator, ReadOptions,
     Snapshot,
 };
-use rave_leveldb::{Compression, Faults, LevelDb, Options};
+use rave_leveldb::{Compression, Options};
 use std::{collections::BTreeMap, ops::Bound, sync::Arc};
 
 type Model = BTreeMap<Vec<u8>, Vec<u8>>;
@@ -60,11 +61,10 @@ async fn history(seed: u64) {
         write_buffer_size: [1, 60, 300, 4 << 20][random.usize(0..4)],
         block_size: [64, 4096][random.usize(0..2)],
         compression: [Compression::None, Compression::Snappy][random.usize(0..2)],
-        faults: Some(Faults::without_sync()),
         cache_bytes: [0, 2000, 8 << 20][random.usize(0..3)],
         ..Options::default()
     };
-    let opener = LevelDb::with_options(directory.path(), options);
+    let opener = hasty(directory.path(), options);
     let mut db: Arc<dyn AbstractLevel> = opener.open().await.unwrap();
     let mut model = Model::new();
     let mut snapshots: Vec<(Snapshot, Model)> = Vec::new();
