@@ -1,5 +1,13 @@
 //! File access: all of the engine's goes through these traits, so that tests can lose power and fill disks.
 
+mod file_name;
+mod open_files;
+mod os;
+
+pub(crate) use file_name::FileName;
+pub(crate) use open_files::OpenFiles;
+pub(crate) use os::OsStorage;
+
 use std::{fmt, io, io::IoSlice, path::Path};
 
 /// Whether a read may wait for the disk.
