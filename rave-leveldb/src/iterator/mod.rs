@@ -3,6 +3,9 @@
 mod merging;
 mod visible;
 
+#[cfg(test)]
+mod tests;
+
 pub(crate) use merging::MergingCursor;
 pub(crate) use visible::VisibleEntries;
 

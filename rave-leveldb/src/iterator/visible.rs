@@ -2,7 +2,7 @@
 
 use super::merging::MergingCursor;
 use crate::{
-    error::ReadResult,
+    error::{ReadError, ReadResult},
     key::{InternalKey, Kind, SequenceNumber},
     storage::Access,
 };
@@ -12,6 +12,9 @@ use std::ops::Bound;
 
 /// Versions of one key that are passed one by one; then it is cheaper to seek behind the rest.
 const PATIENCE: usize = 16;
+
+/// Entries that a walk in memory passes without finding a visible one, before it is better done elsewhere.
+const STRETCH: usize = 4096;
 
 /// The lowest tag: behind all writes of a key.
 const OLDEST: u64 = 0;
@@ -25,6 +28,8 @@ pub(crate) struct VisibleEntries {
     reverse: bool,
     range: KeyRange,
     positioned: bool,
+    /// Whether a long stretch of invisible entries counts as something to wait for.
+    impatient: bool,
     /// Forwards: the key that was decided last; the cursor may stand on it still, and older writes of it are passed over.
     decided: Option<Vec<u8>>,
 }
@@ -32,12 +37,13 @@ pub(crate) struct VisibleEntries {
 impl VisibleEntries {
     /// A walk that begins with [`restart`](Self::restart).
     pub(crate) fn new(merged: MergingCursor, sequence: SequenceNumber, reverse: bool) -> Self {
-        Self { merged, sequence, reverse, range: KeyRange::all(), positioned: false, decided: None }
+        Self { merged, sequence, reverse, range: KeyRange::all(), positioned: false, impatient: false, decided: None }
     }
 
     /// Whether reads from here on may wait for the disk.
     pub(crate) fn set_access(&mut self, access: Access) {
         self.merged.set_access(access);
+        self.impatient = access == Access::InMemory;
     }
 
     /// Continues at the beginning of `range` (in reverse: at its end), with the next call of
@@ -74,8 +80,12 @@ impl VisibleEntries {
     }
 
     fn forward(&mut self, values: bool) -> ReadResult<Option<Entry>> {
-        let mut passed = 0;
+        let (mut passed, mut stretch) = (0, 0);
         while let Some(key) = self.merged.key() {
+            stretch += 1;
+            if self.impatient && stretch > STRETCH {
+                return Err(ReadError::WouldBlock);
+            }
             let older = self.decided.as_deref() == Some(key.user_key);
             if older || key.sequence() > self.sequence {
                 passed += 1;
@@ -108,7 +118,12 @@ impl VisibleEntries {
 
     /// Backwards the oldest write of a key comes first: the last visible one of its run decides.
     fn backward(&mut self, values: bool) -> ReadResult<Option<Entry>> {
+        let mut stretch = 0;
         while let Some(key) = self.merged.key() {
+            stretch += 1;
+            if self.impatient && stretch > STRETCH {
+                return Err(ReadError::WouldBlock);
+            }
             if !self.range.above_lower(key.user_key) {
                 return Ok(None);
             }
