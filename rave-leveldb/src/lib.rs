@@ -75,3 +75,10 @@ pub use options::{Compression, Options};
 // The native engine takes this name when it is complete.
 #[cfg(feature = "rusty")]
 pub use rusty::RustyLevelDb as LevelDb;
+
+/// What tests of this crate and of the crates above it need.
+#[cfg(feature = "testing")]
+#[doc(hidden)]
+pub mod testing {
+    pub use crate::storage::sim::{CrashMode, Fault, SimulatedDisk};
+}

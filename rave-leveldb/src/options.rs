@@ -37,6 +37,15 @@ pub struct Options {
     pub cache_bytes: usize,
     /// Tables to keep open. Default: 1000.
     pub max_open_files: usize,
+    /// Bytes of a table, about. The limits of the levels scale with it: level 1 holds five tables' worth, each deeper
+    /// level ten times as much as the one before. Default: 2 MiB.
+    pub max_file_size: usize,
+    /// Bits per key of the filter that spares reads of tables without a key; 0 for none. Default: 10.
+    pub bloom_bits: usize,
+    /// For tests: where the files are, instead of in the directory.
+    #[cfg(feature = "testing")]
+    #[doc(hidden)]
+    pub disk: Option<crate::testing::SimulatedDisk>,
 }
 
 impl Default for Options {
@@ -50,6 +59,10 @@ impl Default for Options {
             block_size: 4 << 10,
             cache_bytes: 8 << 20,
             max_open_files: 1000,
+            max_file_size: 2 << 20,
+            bloom_bits: 10,
+            #[cfg(feature = "testing")]
+            disk: None,
         }
     }
 }

@@ -3,6 +3,8 @@
 mod file_name;
 mod open_files;
 mod os;
+#[cfg(feature = "testing")]
+pub(crate) mod sim;
 
 pub(crate) use file_name::FileName;
 pub(crate) use open_files::OpenFiles;
