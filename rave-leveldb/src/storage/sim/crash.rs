@@ -1,9 +1,9 @@
 //! What is on the disk when the machine comes back.
 
-use super::{Content, CrashMode, Directory, Names, Node, SimulatedDisk};
+use super::{Change, Content, CrashMode, Directory, Node, SimulatedDisk};
 use fastrand::Rng;
 use parking_lot::RwLock;
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 /// The unit in which a disk writes.
 const SECTOR: usize = 512;
@@ -15,39 +15,67 @@ impl SimulatedDisk {
     pub fn after_crash(&self, seed: u64, mode: CrashMode) -> Self {
         let mut random = Rng::with_seed(seed);
         let directory = self.disk.directory.lock();
-        let names = directory.after_crash(&mut random, mode);
-        let names = names.into_iter().map(|(name, node)| {
-            let data = node.content.read().after_crash(&mut random, mode);
-            let content = Content { synced: data.len(), data, ..Content::default() };
-            (name, Arc::new(Node { content: RwLock::new(content) }))
-        });
-        Self::with(names.collect())
+        Self::with(match mode {
+            CrashMode::ProcessKilled => directory.after_kill(&mut random),
+            _ => directory.after_power_loss(&mut random, mode),
+        })
     }
 }
 
 impl Directory {
-    fn after_crash(&self, random: &mut Rng, mode: CrashMode) -> Names {
+    fn after_kill(&self, random: &mut Rng) -> Self {
+        // A file has one copy, whatever its names were and are.
+        let mut copies = HashMap::new();
+        let mut copy = |node: &Arc<Node>| {
+            let copy = copies.entry(Arc::as_ptr(node)).or_insert_with(|| {
+                let content = node.content.read();
+                let data = content.after_crash(random, CrashMode::ProcessKilled);
+                let content = Content { data, interrupted: None, ..content.clone() };
+                Arc::new(Node { content: RwLock::new(content) })
+            });
+            copy.clone()
+        };
+        let mut directory = Self {
+            names: self.names.iter().map(|(name, node)| (name.clone(), copy(node))).collect(),
+            durable: self.durable.iter().map(|(name, node)| (name.clone(), copy(node))).collect(),
+            unsynced: self.unsynced.iter().map(|change| change.map(&mut copy)).collect(),
+            interrupted: None,
+        };
+        let interrupted = self.interrupted.as_ref().map(|change| change.map(&mut copy));
+        if let Some(change) = interrupted.filter(|_| random.bool()) {
+            change.apply(&mut directory.names);
+            directory.unsynced.push(change);
+        }
+        directory
+    }
+
+    fn after_power_loss(&self, random: &mut Rng, mode: CrashMode) -> Self {
         let mut names = self.durable.clone();
-        match mode {
-            CrashMode::ProcessKilled => {
-                names = self.names.clone();
-                if let Some(change) = self.interrupted.as_ref().filter(|_| random.bool()) {
+        if mode != CrashMode::PowerLossNothing {
+            let changes = self.unsynced.iter().chain(&self.interrupted);
+            let in_order = random.bool();
+            let kept = random.usize(0..=changes.clone().count());
+            for (i, change) in changes.enumerate() {
+                if if in_order { i < kept } else { random.bool() } {
                     change.apply(&mut names);
                 }
             }
-            CrashMode::PowerLossPrefix | CrashMode::PowerLossSectors => {
-                let in_order = random.bool();
-                let changes = self.unsynced.iter().chain(&self.interrupted);
-                let kept = random.usize(0..=changes.clone().count());
-                for (i, change) in changes.enumerate() {
-                    if if in_order { i < kept } else { random.bool() } {
-                        change.apply(&mut names);
-                    }
-                }
-            }
-            CrashMode::PowerLossNothing => {}
         }
-        names
+        for node in names.values_mut() {
+            let data = node.content.read().after_crash(random, mode);
+            *node = Arc::new(Node { content: RwLock::new(Content { synced: data.len(), data, ..Content::default() }) });
+        }
+        Self { durable: names.clone(), names, ..Self::default() }
+    }
+}
+
+impl Change {
+    fn map(&self, mut node_to: impl FnMut(&Arc<Node>) -> Arc<Node>) -> Self {
+        match self {
+            Self::Create { name, node } => Self::Create { name: name.clone(), node: node_to(node) },
+            Self::Rename { from, to, node } => Self::Rename { from: from.clone(), to: to.clone(), node: node_to(node) },
+            Self::Remove { name } => Self::Remove { name: name.clone() },
+        }
     }
 }
 
@@ -217,6 +245,26 @@ mod tests {
         let files: BTreeSet<_> =
             (0..SEEDS).map(|seed| disk.after_crash(seed, CrashMode::ProcessKilled).files()).collect();
         assert_eq!(files, [vec!["from".to_owned()], vec!["to".to_owned()]].into_iter().collect());
+    }
+
+    #[test]
+    fn what_a_killed_process_did_not_sync_can_still_be_lost() {
+        let (disk, storage) = disk();
+        write(storage.as_ref(), "current", b"old", true);
+        storage.sync_directory().unwrap();
+        write(storage.as_ref(), "new", b"new", true);
+        storage.rename("new", "current").unwrap();
+        let mut file = storage.append("current").unwrap();
+        file.write(&mut [IoSlice::new(b"er")]).unwrap();
+        let killed = disk.after_crash(0, CrashMode::ProcessKilled);
+        assert_eq!(outcomes(&killed, "current", CrashMode::ProcessKilled), some(&[b"newer"]));
+        assert_eq!(outcomes(&killed, "current", CrashMode::PowerLossNothing), some(&[b"old"]));
+        let storage = killed.storage(PathBuf::new());
+        storage.sync_directory().unwrap();
+        assert_eq!(outcomes(&killed, "current", CrashMode::PowerLossNothing), some(&[b"new"]));
+        storage.append("current").unwrap().sync().unwrap();
+        assert_eq!(outcomes(&killed, "current", CrashMode::PowerLossNothing), some(&[b"newer"]));
+        assert_eq!(disk.read("current").unwrap(), b"newer");
     }
 
     #[test]

@@ -34,7 +34,8 @@ pub struct SimulatedDisk {
 #[doc(hidden)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CrashMode {
-    /// The process dies and the system goes on: all is kept, but the last write may be cut at any byte.
+    /// The process dies and the system goes on: all is kept, but the last write may be cut at any byte. What was not
+    /// synced still is not: power may fail later.
     ProcessKilled,
     /// Of each file a prefix of the unsynced bytes is kept; of the directory a prefix or any choice of the unsynced
     /// changes.
@@ -169,9 +170,9 @@ enum Fate {
 }
 
 impl Disk {
-    fn new(names: Names) -> Self {
+    fn new(directory: Directory) -> Self {
         Self {
-            directory: Mutex::new(Directory { durable: names.clone(), names, ..Directory::default() }),
+            directory: Mutex::new(directory),
             operations: AtomicU64::new(0),
             crash_at: AtomicU64::new(u64::MAX),
             failing: Mutex::new((0, 0, Fault::Io)),
@@ -243,11 +244,11 @@ impl fmt::Debug for SimulatedDisk {
 impl SimulatedDisk {
     /// An empty disk that does not fail.
     pub fn new() -> Self {
-        Self::with(Names::new())
+        Self::with(Directory::default())
     }
 
-    fn with(names: Names) -> Self {
-        Self { disk: Arc::new(Disk::new(names)) }
+    fn with(directory: Directory) -> Self {
+        Self { disk: Arc::new(Disk::new(directory)) }
     }
 
     /// The disk for the engine, as if its files were in `directory`.
