@@ -50,6 +50,7 @@ const STEPS: &[Step] = &[
     Step { name: "doc", what: "documentation, warnings denied", run: doc },
     Step { name: "test", what: "`cargo test --workspace`, and the tests of optional stores", run: test },
     Step { name: "examples", what: "each example runs to its end", run: examples::check },
+    Step { name: "interop", what: "`cargo xtask interop --quick`: the file format against C++ LevelDB", run: interop },
     Step { name: "demo", what: "`cargo run --release -- demo`", run: demo },
     Step { name: "bench", what: "`cargo xtask bench --quick`: it runs; its figures are for reading", run: bench },
 ];
@@ -128,6 +129,10 @@ fn test() -> Result<()> {
 
 fn demo() -> Result<()> {
     execute(&mut cargo(&["run", "--release", "--", "demo"]), 15 * MINUTE)
+}
+
+fn interop() -> Result<()> {
+    execute(Command::new(std::env::current_exe()?).args(["interop", "--quick"]), 10 * MINUTE)
 }
 
 fn bench() -> Result<()> {

@@ -5,7 +5,9 @@ mod ci;
 mod command;
 mod examples;
 mod house;
+mod interop;
 mod licences;
+mod node;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
@@ -25,11 +27,14 @@ enum Chore {
     Ci(ci::Options),
     /// Measure leaders, guests and failovers beside JavaScript and a bare socket echo.
     Bench(bench::Options),
+    /// Check the file format against C++ LevelDB: what one writes the other reads.
+    Interop(interop::Options),
 }
 
 fn main() -> Result<ExitCode> {
     match Cli::parse().chore {
         Chore::Ci(options) => ci::run(&options),
         Chore::Bench(options) => bench::run(&options),
+        Chore::Interop(options) => interop::run(&options),
     }
 }

@@ -2,12 +2,12 @@
 
 use super::worker::Worker;
 use crate::{
-    command::{cargo, root, run},
+    command::{cargo, run},
     licences::metadata,
+    node,
 };
 use anyhow::{Context, Result};
 use std::{
-    fs,
     path::{Path, PathBuf},
     process::Command,
     time::Duration,
@@ -39,17 +39,8 @@ impl Peer {
 
     /// `rave-level` of the npm registry, in the version that the lock file fixes.
     pub fn javascript() -> Result<Self> {
-        let folder = metadata()?.target_directory.join("bench-js");
-        fs::create_dir_all(&folder)?;
-        for file in ["package.json", "package-lock.json", "worker.mjs"] {
-            let source = root().join("xtask/bench-js").join(file);
-            fs::copy(&source, folder.join(file)).with_context(|| source.display().to_string())?;
-        }
-        // The native parts come prebuilt; no package needs to run a script.
-        let arguments = ["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--silent"];
-        run(Command::new("npm").args(arguments).current_dir(&folder), LIMIT)
-            .context("the JavaScript peer needs Node and npm; `--without-js` does without it")?;
-        Ok(Self { language: Language::JavaScript, program: "node".into(), arguments: vec![folder.join("worker.mjs")] })
+        let worker = node::install("bench-js").context("`--without-js` does without the JavaScript peer")?;
+        Ok(Self { language: Language::JavaScript, program: "node".into(), arguments: vec![worker] })
     }
 
     /// Starts a process on the database at `path`, and waits until it is ready.
