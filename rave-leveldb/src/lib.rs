@@ -59,11 +59,13 @@ mod key;
 mod log;
 #[allow(dead_code)]
 mod memtable;
+mod opener;
 mod options;
 #[cfg(feature = "rusty")]
 pub mod rusty;
 #[allow(dead_code)]
 mod storage;
+mod store;
 #[allow(dead_code)]
 mod table;
 #[allow(dead_code)]
@@ -71,10 +73,10 @@ mod tools;
 #[allow(dead_code)]
 mod version;
 
+pub use db::{LevelStats, Stats};
+pub use opener::LevelDb;
 pub use options::{Compression, Options};
-// The native engine takes this name when it is complete.
-#[cfg(feature = "rusty")]
-pub use rusty::RustyLevelDb as LevelDb;
+pub use store::Store;
 
 /// What tests of this crate and of the crates above it need.
 #[cfg(feature = "testing")]

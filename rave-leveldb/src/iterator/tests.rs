@@ -8,7 +8,7 @@ use crate::{
 };
 use bytes::Bytes;
 use rave_core::KeyRange;
-use std::{collections::BTreeMap, ops::Bound};
+use std::{collections::BTreeMap, ops::Bound, sync::Arc};
 
 type Write = (Vec<u8>, SequenceNumber, Option<Bytes>);
 
@@ -106,7 +106,7 @@ fn random_walks_show_what_a_map_shows() {
             let mut parts = vec![Vec::new(); sources];
             writes.iter().for_each(|write| parts[random.usize(0..sources)].push(write.clone()));
             let cursors = parts.into_iter().map(|part| Box::new(Sorted::new(part)) as Box<dyn Cursor>).collect();
-            let mut walk = VisibleEntries::new(MergingCursor::new(cursors), sequence, reverse);
+            let mut walk = VisibleEntries::new(MergingCursor::new(cursors), sequence, reverse, Arc::new(()));
             let mut map = BTreeMap::new();
             for (key, written, value) in &writes {
                 if *written <= sequence {
@@ -138,7 +138,7 @@ fn a_long_stretch_of_deletions_is_left_to_who_may_wait() {
     let writes: Vec<Write> = (0..10_000_u64).map(|i| (i.to_be_bytes().to_vec(), i + 1, None)).collect();
     for reverse in [false, true] {
         let source = MergingCursor::new(vec![Box::new(Sorted::new(writes.clone()))]);
-        let mut walk = VisibleEntries::new(source, u64::MAX >> 8, reverse);
+        let mut walk = VisibleEntries::new(source, u64::MAX >> 8, reverse, Arc::new(()));
         walk.set_access(Access::InMemory);
         assert!(matches!(walk.next_entry(true), Err(ReadError::WouldBlock)));
         walk.restart(KeyRange::all());

@@ -8,7 +8,7 @@ use crate::{
 };
 use bytes::Bytes;
 use rave_core::{Entry, KeyRange};
-use std::ops::Bound;
+use std::{any::Any, ops::Bound, sync::Arc};
 
 /// Versions of one key that are passed one by one; then it is cheaper to seek behind the rest.
 const PATIENCE: usize = 16;
@@ -32,12 +32,28 @@ pub(crate) struct VisibleEntries {
     impatient: bool,
     /// Forwards: the key that was decided last; the cursor may stand on it still, and older writes of it are passed over.
     decided: Option<Vec<u8>>,
+    /// What the sources read from: stays for as long as this lives.
+    _kept: Arc<dyn Any + Send + Sync>,
 }
 
 impl VisibleEntries {
-    /// A walk that begins with [`restart`](Self::restart).
-    pub(crate) fn new(merged: MergingCursor, sequence: SequenceNumber, reverse: bool) -> Self {
-        Self { merged, sequence, reverse, range: KeyRange::all(), positioned: false, impatient: false, decided: None }
+    /// A walk that begins with [`restart`](Self::restart). It keeps `kept`, which the sources of `merged` need.
+    pub(crate) fn new(
+        merged: MergingCursor,
+        sequence: SequenceNumber,
+        reverse: bool,
+        kept: Arc<dyn Any + Send + Sync>,
+    ) -> Self {
+        Self {
+            _kept: kept,
+            merged,
+            sequence,
+            reverse,
+            range: KeyRange::all(),
+            positioned: false,
+            impatient: false,
+            decided: None,
+        }
     }
 
     /// Whether reads from here on may wait for the disk.

@@ -1,0 +1,271 @@
+//! The open store as its users have it: asynchronous operations over the database below.
+//!
+//! An operation first tries to do its work at once, on its caller's thread, with what memory holds. What would have to
+//! wait for the disk is done again on the runtime's threads for blocking work.
+
+mod blocking;
+mod gate;
+mod iterator;
+mod snapshot;
+
+use crate::{
+    db::{Db, Stats, Work, Write},
+    error::{ReadError, ReadResult},
+    key::SequenceNumber,
+    storage::Access,
+};
+use async_trait::async_trait;
+use blocking::blocking;
+use bytes::Bytes;
+pub(crate) use gate::Gate;
+use iterator::StoreIterator;
+use rave_core::{
+    AbstractLevel, Batch, ClearOptions, Code, Effect, Error, Event, EventStream, IteratorOptions, KeyRange,
+    LevelIterator, Manifest, ReadOptions, Result, Snapshot, Status, WriteOptions,
+};
+use snapshot::StoreSnapshot;
+use std::{fmt, sync::Arc, thread};
+use tokio::sync::{oneshot, watch};
+
+/// An open database in LevelDB's format; what [`LevelDb::open_store`](crate::LevelDb::open_store) gives.
+///
+/// It is an [`AbstractLevel`]; the methods here are those that only this kind of store has. Dropping the last handle
+/// closes it in the background.
+pub struct Store {
+    db: Arc<Db>,
+    /// True once the lock is released.
+    closed: watch::Receiver<bool>,
+}
+
+impl Store {
+    pub(crate) fn new(db: Arc<Db>, closed: watch::Receiver<bool>) -> Self {
+        Self { db, closed }
+    }
+
+    /// Rewrites the entries of a range so that nothing overwritten or deleted takes space there any more, except what
+    /// snapshots and iterators that are open can see. Waits for the end; other operations go on meanwhile.
+    ///
+    /// Errors: `LEVEL_DATABASE_NOT_OPEN` if the database is closed before it ends; `LEVEL_READONLY`; what prevents
+    /// writing.
+    pub async fn compact_range(&self, range: KeyRange) -> Result<()> {
+        self.check_writable()?;
+        // What is in memory takes part.
+        self.answer(self.submit(Work::Switch).await?).await?;
+        let inside = self.db.gate.enter()?;
+        let (done, answer) = oneshot::channel();
+        let db = self.db.clone();
+        let compacting = thread::Builder::new().name("rave-leveldb-range".to_owned()).spawn(move || {
+            let _inside = inside;
+            let _ = done.send(db.compact_range(&range));
+        });
+        compacting.map_err(|error| Error::io("starting a thread", error))?;
+        self.answer(answer).await
+    }
+
+    /// Bytes that the entries of a range take in tables, about. What is still in memory does not count.
+    pub async fn approximate_size(&self, range: KeyRange) -> Result<u64> {
+        let inside = self.db.gate.enter()?;
+        let db = self.db.clone();
+        blocking(move || {
+            let _inside = inside;
+            db.approximate_size(&range)
+        })
+        .await?
+    }
+
+    /// Figures about the inside of the database, at this moment.
+    pub fn stats(&self) -> Stats {
+        self.db.stats()
+    }
+
+    fn sequence_of(&self, snapshot: Option<&Snapshot>) -> Result<Option<SequenceNumber>> {
+        let Some(snapshot) = snapshot else { return Ok(None) };
+        let refuse = |why: &str| Err(Error::new(Code::SnapshotNotOpen, why));
+        match snapshot.downcast_ref::<StoreSnapshot>() {
+            Some(own) if own.is_of(&self.db) => match own.sequence() {
+                Some(sequence) => Ok(Some(sequence)),
+                None => refuse("the snapshot is closed"),
+            },
+            _ => refuse("the snapshot is not one of this database"),
+        }
+    }
+
+    fn check_writable(&self) -> Result<()> {
+        self.db.gate.check()?;
+        if self.db.options.read_only {
+            let what = format!("{} is open for reading only", self.db.location());
+            return Err(Error::new(Code::ReadOnly, what));
+        }
+        Ok(())
+    }
+
+    /// Does a read: behind the writes it has to see, at once if memory has all it needs, else where it may wait.
+    ///
+    /// `queues` says whether it has to queue behind writes that were submitted before it.
+    async fn read<T: Send + 'static>(
+        &self,
+        queues: bool,
+        read: impl Fn(&Db, Access) -> ReadResult<T> + Send + 'static,
+    ) -> Result<T> {
+        if queues {
+            let (reply, value) = oneshot::channel();
+            let db = self.db.clone();
+            let read = move || {
+                let _ = reply.send(read(&db, Access::Blocking).map_err(ReadError::into_error));
+            };
+            drop(self.submit(Work::Read(Box::new(read))).await?);
+            return self.answer(value).await;
+        }
+        let inside = self.db.gate.enter()?;
+        match read(&self.db, Access::InMemory) {
+            Ok(value) => Ok(value),
+            Err(ReadError::Failed(error)) => Err(error),
+            Err(ReadError::WouldBlock) => {
+                let db = self.db.clone();
+                blocking(move || {
+                    let _inside = inside;
+                    read(&db, Access::Blocking).map_err(ReadError::into_error)
+                })
+                .await?
+            }
+        }
+    }
+
+    /// Submits a work that the writer thread does.
+    async fn submit(&self, work: Work) -> Result<oneshot::Receiver<Result<()>>> {
+        match self.db.submit(work, false) {
+            Write::Later(answer) => Ok(answer),
+            Write::NoRoom(work) => self.db.queue.submit_outside(work).await,
+            Write::Done(result) => result.and_then(|()| Err(Error::not_open())),
+        }
+    }
+
+    async fn answer<T>(&self, answer: oneshot::Receiver<Result<T>>) -> Result<T> {
+        // What is dropped unanswered was not begun: the database closed before.
+        answer.await.map_err(|_| Error::not_open())?
+    }
+
+    fn begin_closing(&self) {
+        if self.db.gate.close() {
+            self.db.events.emit(|| Event::Closing);
+            // Behind all that was submitted before.
+            let _ = self.db.submit(Work::Close, false);
+        }
+    }
+}
+
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Store").field("path", &self.db.location()).field("status", &self.status()).finish()
+    }
+}
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        self.begin_closing();
+    }
+}
+
+#[async_trait]
+impl AbstractLevel for Store {
+    fn manifest(&self) -> Manifest {
+        Manifest {
+            store: "leveldb".into(),
+            implicit_snapshots: true,
+            explicit_snapshots: true,
+            permanence: true,
+            sync_writes: true,
+            atomic_clear: true,
+            // A write is applied by this process or not at all.
+            exactly_once: true,
+            read_only: self.db.options.read_only,
+            legacy: false,
+        }
+    }
+
+    fn status(&self) -> Status {
+        match self.db.gate.check() {
+            Ok(()) => Status::Open,
+            Err(_) if *self.closed.borrow() => Status::Closed,
+            Err(_) => Status::Closing,
+        }
+    }
+
+    fn events(&self) -> EventStream {
+        self.db.events.subscribe()
+    }
+
+    async fn get_opts(&self, key: Bytes, options: ReadOptions) -> Result<Option<Bytes>> {
+        self.db.gate.check()?;
+        let at = self.sequence_of(options.snapshot.as_ref())?;
+        let queues = at.is_none() && self.db.queue.precedes(|operation| *operation.key() == key);
+        self.read(queues, move |db, access| db.get(&key, at, access)).await
+    }
+
+    async fn get_many_opts(&self, keys: Vec<Bytes>, options: ReadOptions) -> Result<Vec<Option<Bytes>>> {
+        self.db.gate.check()?;
+        let at = self.sequence_of(options.snapshot.as_ref())?;
+        let queues = at.is_none() && self.db.queue.precedes(|operation| keys.contains(operation.key()));
+        self.read(queues, move |db, access| db.get_many(&keys, at, access)).await
+    }
+
+    async fn write_opts(&self, batch: Batch, options: WriteOptions) -> Result<()> {
+        self.check_writable()?;
+        if batch.is_empty() {
+            return Ok(());
+        }
+        check_lengths(&batch)?;
+        match self.db.write(batch, options.sync) {
+            Write::Done(result) => result,
+            Write::Later(answer) => self.answer(answer).await,
+            Write::NoRoom(work) => {
+                let answer = self.db.queue.submit_outside(work).await?;
+                self.answer(answer).await
+            }
+        }
+    }
+
+    async fn clear_opts(&self, options: ClearOptions) -> Result<()> {
+        self.check_writable()?;
+        let at = self.sequence_of(options.snapshot.as_ref())?;
+        let answer = self.submit(Work::Clear { options, at }).await?;
+        self.answer(answer).await
+    }
+
+    async fn iterator_opts(&self, options: IteratorOptions) -> Result<Box<dyn LevelIterator>> {
+        self.db.gate.check()?;
+        let at = self.sequence_of(options.snapshot.as_ref())?;
+        let queues = at.is_none() && self.db.queue.precedes(|operation| options.range.contains(operation.key()));
+        let (view, newest) = self.read(queues, |db, _| Ok(db.current.hold())).await?;
+        Ok(Box::new(StoreIterator::new(self.db.clone(), view, at.unwrap_or(newest), options)))
+    }
+
+    async fn snapshot(&self) -> Result<Snapshot> {
+        self.db.gate.check()?;
+        let queues = self.db.queue.precedes(|_| true);
+        let snapshot = self.read(queues, |db, _| Ok(db.take_snapshot())).await?;
+        Ok(Snapshot::new(StoreSnapshot::new(self.db.clone(), snapshot)))
+    }
+
+    async fn close(&self) -> Result<()> {
+        self.begin_closing();
+        let mut closed = self.closed.clone();
+        // An error says that the threads are gone, and with them the lock.
+        let _ = closed.wait_for(|closed| *closed).await;
+        Ok(())
+    }
+}
+
+/// The format counts lengths in 32 bits.
+fn check_lengths(batch: &Batch) -> Result<()> {
+    const LONGEST: usize = (u32::MAX - 64) as usize;
+    for operation in batch.operations() {
+        if operation.key().len() > LONGEST {
+            return Err(Error::new(Code::InvalidKey, "a key must be shorter than 4 GiB").with_effect(Effect::None));
+        }
+        if operation.byte_len() - operation.key().len() > LONGEST {
+            return Err(Error::new(Code::InvalidValue, "a value must be shorter than 4 GiB").with_effect(Effect::None));
+        }
+    }
+    Ok(())
+}
