@@ -3,7 +3,7 @@
 use crate::LevelDb;
 use rave_core::{AbstractLevelExt, Code, Error, LockAttempt, Opener};
 use rave_leveldb::Options;
-use std::{fs, path::Path};
+use std::{fs, path::Path, time::Duration};
 
 async fn refused(path: &Path) -> Error {
     let error = LevelDb::new(path).open().await.unwrap_err();
@@ -85,9 +85,17 @@ async fn a_missing_table_is_corruption() {
     let options = Options { write_buffer_size: 1, ..Options::default() };
     let db = LevelDb::with_options(directory.path(), options).open().await.unwrap();
     db.put("a", "1").await.unwrap();
+    // The buffer is full, so that the first write has to go to a table; perhaps in the background.
+    db.put("b", "2").await.unwrap();
+    let tables = || {
+        let files = fs::read_dir(directory.path()).unwrap().map(|entry| entry.unwrap().path());
+        files.filter(|path| path.extension().is_some_and(|extension| extension == "ldb")).collect::<Vec<_>>()
+    };
+    while tables().is_empty() {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
     db.close().await.unwrap();
-    let tables = fs::read_dir(directory.path()).unwrap().map(|entry| entry.unwrap().path());
-    for table in tables.filter(|path| path.extension().is_some_and(|extension| extension == "ldb")) {
+    for table in tables() {
         fs::remove_file(table).unwrap();
     }
     assert_eq!(refused(directory.path()).await.code(), Code::Corruption);
