@@ -153,7 +153,8 @@ impl<'a> Dropping<'a> {
     }
 
     /// Whether the entry can be left out: a newer one hides it from every snapshot, or it is a deletion that every
-    /// snapshot sees and that has nothing to hide. Entries must come in order.
+    /// snapshot sees and that has nothing to hide, or it was there before, as after a repair that took in a table beside
+    /// those that it had been compacted into. Entries must come in order.
     fn drops(&mut self, key: InternalKey<'_>, new_user_key: bool) -> bool {
         if new_user_key {
             let user_key = self.user_key.get_or_insert_default();
@@ -161,7 +162,7 @@ impl<'a> Dropping<'a> {
             user_key.extend_from_slice(key.user_key);
             self.newer = None;
         }
-        let hidden = self.newer.is_some_and(|newer| newer <= self.smallest_snapshot);
+        let hidden = self.newer.is_some_and(|newer| newer <= self.smallest_snapshot || newer == key.sequence());
         self.newer = Some(key.sequence());
         hidden
             || (key.kind() == Kind::Deletion

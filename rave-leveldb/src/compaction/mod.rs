@@ -13,6 +13,8 @@ pub(crate) mod rules;
 mod statistics;
 
 #[cfg(test)]
+mod job_tests;
+#[cfg(test)]
 mod tests;
 
 pub(crate) use flush::build_table;

@@ -27,7 +27,7 @@ impl Output {
         let name = FileName::Table(number).to_string();
         let path = storage.directory().join(&name);
         let file = storage.create(&name).map_err(|error| io_failed("creating", &path, error))?;
-        let builder = TableBuilder::new(file, options.clone());
+        let builder = TableBuilder::new(file, *options);
         Ok(Self { number, path, builder, smallest: None, last_user_key: Vec::new(), last_tag: 0 })
     }
 
