@@ -54,7 +54,7 @@ impl FragmentKind {
 
 /// The header of a fragment.
 pub(crate) fn header(kind: FragmentKind, payload: &[u8]) -> [u8; HEADER_LEN] {
-    let crc = mask(crc32c::crc32c_append(crc32c::crc32c(&[kind as u8]), payload)).to_le_bytes();
+    let crc = mask(checksum(kind, payload)).to_le_bytes();
     // A payload is shorter than a block.
     let length = (payload.len() as u16).to_le_bytes();
     [crc[0], crc[1], crc[2], crc[3], length[0], length[1], kind as u8]
@@ -88,12 +88,15 @@ pub(crate) fn parse(block: &Bytes, position: usize) -> Parsed {
     let Some(payload) = rest.get(..length) else { return Parsed::Overlong };
     let start = position + HEADER_LEN;
     let end = start + length;
-    let stored = u32::from_le_bytes([c0, c1, c2, c3]);
-    if mask(crc32c::crc32c_append(crc32c::crc32c(&[kind]), payload)) != stored {
+    let Some(kind) = FragmentKind::decode(kind) else {
+        return Parsed::Damaged { what: "a fragment of an unknown kind", end };
+    };
+    if unmask(u32::from_le_bytes([c0, c1, c2, c3])) != checksum(kind, payload) {
         return Parsed::Damaged { what: "checksum mismatch", end };
     }
-    match FragmentKind::decode(kind) {
-        Some(kind) => Parsed::Fragment { kind, payload: block.slice(start..end), end },
-        None => Parsed::Damaged { what: "a fragment of an unknown kind", end },
-    }
+    Parsed::Fragment { kind, payload: block.slice(start..end), end }
+}
+
+fn checksum(kind: FragmentKind, payload: &[u8]) -> u32 {
+    crc32c::crc32c_append(crc32c::crc32c(&[kind as u8]), payload)
 }

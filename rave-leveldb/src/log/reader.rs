@@ -53,8 +53,15 @@ impl<'a> LogReader<'a> {
     /// Reads from the beginning of `file`; `path` is for messages. Bytes that are appended from now on are not read.
     pub(crate) fn new(file: &'a dyn ReadFile, path: &Path) -> Result<Self> {
         let file_length = file.len().map_err(|error| io_failed("reading", path, error))?;
-        let place =
-            Place { file, path: path.to_owned(), file_length, block: Bytes::new(), block_start: 0, position: 0 };
+        let place = Place {
+            file,
+            path: path.to_owned(),
+            file_length,
+            block: Bytes::new(),
+            block_start: 0,
+            position: 0,
+            not_zero: None,
+        };
         let mut reader = Self { place, partial: None, resynchronising: false, next_intact: None, resume_at: None };
         reader.place.go_to(0)?;
         Ok(reader)
@@ -71,10 +78,10 @@ impl<'a> LogReader<'a> {
             let offset = self.place.offset();
             match parse(&self.place.block, self.place.position) {
                 Parsed::Fragment { kind, payload, end } => {
-                    let unfinished = self.partial.as_ref().is_some_and(|(_, gathered)| !gathered.is_empty());
                     let begins = matches!(kind, FragmentKind::Full | FragmentKind::First);
-                    if begins && unfinished {
-                        let (start, _) = self.partial.take().unwrap_or_default();
+                    // An empty beginning is none: old versions of LevelDB wrote some at the ends of blocks.
+                    let unfinished = self.partial.as_ref().filter(|(_, gathered)| begins && !gathered.is_empty());
+                    if let Some(&(start, _)) = unfinished {
                         self.resume_at = Some(offset);
                         return self.damage(start, offset, "a record without its end");
                     }
@@ -89,35 +96,13 @@ impl<'a> LogReader<'a> {
                 }
                 Parsed::TooShort if self.place.is_last() => return self.end(),
                 Parsed::TooShort => self.place.next_block()?,
-                Parsed::Overlong if self.place.is_last() => {
-                    return match self.place.find_whole_tail() {
-                        None => self.end(),
-                        Some(tail) => {
-                            self.resume_at = Some(tail);
-                            self.damage(offset, tail, "the length of a record")
-                        }
-                    };
+                Parsed::Overlong if self.place.is_last() && self.place.find_whole_tail().is_none() => {
+                    return self.end();
                 }
-                Parsed::Overlong => {
-                    let end = self.place.block_end();
-                    self.resume_at = Some(end);
-                    return self.damage(offset, end, "the length of a record");
-                }
-                Parsed::Zeros => {
-                    if self.place.is_zero_to_the_end()? {
-                        return self.end();
-                    }
-                    let end = self.place.block_end();
-                    self.resume_at = Some(end);
-                    return self.damage(offset, end, "zeros in place of a record");
-                }
-                Parsed::Damaged { what, end } => {
-                    // The length may be what is damaged: believe it only if it leads to something intact.
-                    let chained = matches!(parse(&self.place.block, end), Parsed::Fragment { .. });
-                    let end = self.place.block_start + end as u64;
-                    self.resume_at = Some(if chained { end } else { self.place.block_end() });
-                    return self.damage(offset, end, what);
-                }
+                Parsed::Zeros if self.place.is_zero_to_the_end()? => return self.end(),
+                Parsed::Overlong => return self.fragment_damage("the length of a record", None),
+                Parsed::Zeros => return self.fragment_damage("zeros in place of a record", None),
+                Parsed::Damaged { what, end } => return self.fragment_damage(what, Some(end)),
             }
         }
     }
@@ -172,6 +157,13 @@ impl<'a> LogReader<'a> {
         Ok(LogEntry::End { whole, length: if at_trailer { self.place.file_length } else { offset } })
     }
 
+    /// Damage to the fragment here, which seems to end at `end` of the block.
+    fn fragment_damage(&mut self, what: &'static str, end: Option<usize>) -> Result<LogEntry> {
+        self.resume_at = Some(self.place.behind_damage(end));
+        let extent_end = end.map_or(self.place.block_end(), |end| self.place.block_start + end as u64);
+        self.damage(self.place.offset(), extent_end, what)
+    }
+
     fn damage(&mut self, offset: u64, extent_end: u64, what: &'static str) -> Result<LogEntry> {
         let lost_page = self.place.has_lost_page(offset, extent_end)?;
         let intact_after = self.find_intact()?;
@@ -210,21 +202,22 @@ impl<'a> LogReader<'a> {
                         return Ok(Some(offset));
                     }
                 }
-                Parsed::Damaged { end, .. } if matches!(parse(&self.place.block, end), Parsed::Fragment { .. }) => {
-                    self.partial = None;
-                    self.place.position = end;
-                }
-                other => {
-                    if !matches!(other, Parsed::TooShort) {
-                        self.partial = None;
-                    }
+                Parsed::TooShort => {
                     if self.place.is_last() {
                         return Ok(None);
                     }
                     self.place.next_block()?;
                 }
+                Parsed::Damaged { end, .. } => self.skip_damage(Some(end))?,
+                Parsed::Overlong | Parsed::Zeros => self.skip_damage(None)?,
             }
         }
+    }
+
+    fn skip_damage(&mut self, end: Option<usize>) -> Result<()> {
+        self.partial = None;
+        let behind = self.place.behind_damage(end);
+        self.place.go_to(behind)
     }
 }
 
@@ -237,6 +230,8 @@ struct Place<'a> {
     block: Bytes,
     block_start: u64,
     position: usize,
+    /// A byte that is known not to be zero.
+    not_zero: Option<u64>,
 }
 
 impl Place<'_> {
@@ -277,18 +272,18 @@ impl Place<'_> {
         Ok(buffer.into())
     }
 
-    fn is_zero_to_the_end(&self) -> Result<bool> {
-        let is_zero = |bytes: &[u8]| bytes.iter().all(|&byte| byte == 0);
-        if !is_zero(self.block.get(self.position..).unwrap_or_default()) {
+    fn is_zero_to_the_end(&mut self) -> Result<bool> {
+        let mut from = self.offset();
+        if self.not_zero.is_some_and(|at| at >= from) {
             return Ok(false);
         }
-        let mut start = self.block_end();
-        while start < self.file_length {
-            let bytes = self.read(start, BLOCK_LEN)?;
-            if !is_zero(&bytes) {
+        while from < self.file_length {
+            let bytes = self.read(from, BLOCK_LEN)?;
+            if let Some(index) = bytes.iter().position(|&byte| byte != 0) {
+                self.not_zero = Some(from + index as u64);
                 return Ok(false);
             }
-            start += bytes.len() as u64;
+            from += bytes.len() as u64;
         }
         Ok(true)
     }
@@ -313,17 +308,29 @@ impl Place<'_> {
         Ok(false)
     }
 
-    /// In the last block: the fragment at `position` claims to be longer than the file. Usually the rest of it was never
-    /// written. But if a row of intact fragments leads from somewhere behind its header right to the end of the file,
-    /// it is its length that is wrong, and those fragments were written after it.
+    /// Where reading can go on behind the damaged fragment at `position`, which seems to end at `end`.
+    fn behind_damage(&self, end: Option<usize>) -> u64 {
+        // Its length may be what is damaged: believe it only if it leads to something intact.
+        match end {
+            Some(end) if matches!(parse(&self.block, end), Parsed::Fragment { .. }) => self.block_start + end as u64,
+            _ => self.find_whole_tail().unwrap_or(self.block_end()),
+        }
+    }
+
+    /// Where, behind the header at `position`, a row of intact fragments begins that leads right to the end of the block.
+    ///
+    /// Those were written after the fragment at `position`, whose length is wrong. Where the last block of a log ends
+    /// within a fragment that was never written in full, there is no such row.
     fn find_whole_tail(&self) -> Option<u64> {
-        (self.position + 1..self.block.len().saturating_sub(HEADER_LEN - 1))
+        let last = self.block.len().saturating_sub(HEADER_LEN);
+        (self.position + 1..=last)
             .find(|&candidate| {
                 let mut position = candidate;
                 while let Parsed::Fragment { end, .. } = parse(&self.block, position) {
                     position = end;
                 }
-                position == self.block.len()
+                let left = self.block.len() - position;
+                position > candidate && (left == 0 || left < HEADER_LEN && self.block.len() == BLOCK_LEN)
             })
             .map(|candidate| self.block_start + candidate as u64)
     }
