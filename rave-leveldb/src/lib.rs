@@ -66,6 +66,7 @@ pub mod rusty;
 #[allow(dead_code)]
 mod storage;
 mod store;
+mod sync;
 #[allow(dead_code)]
 mod table;
 #[allow(dead_code)]

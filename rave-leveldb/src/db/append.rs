@@ -12,7 +12,7 @@
 //!
 //! Recovery (`open.rs`) draws the conclusions.
 
-use super::{Db, current::View, failure::Failure};
+use super::{Db, failure::Failure, view::View};
 use crate::{
     compaction::rules::LEVEL0_SLOWDOWN_TRIGGER,
     error::io_failed,

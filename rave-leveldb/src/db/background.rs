@@ -1,6 +1,6 @@
 //! The background threads: flushing, compacting, deleting.
 
-use super::{Db, State, current::View};
+use super::{Db, State, view::View};
 use crate::{
     Options,
     compaction::{Compaction, CompactionJob, CompactionStatistics, build_table, pick},

@@ -31,11 +31,12 @@ mod range;
 mod read;
 mod snapshots;
 mod stats;
+mod view;
 mod writer;
 
-pub(crate) use current::View;
 pub(crate) use queue::Work;
 pub use stats::{LevelStats, Stats};
+pub(crate) use view::View;
 pub(crate) use writer::Write;
 
 use crate::{
@@ -80,7 +81,7 @@ pub(crate) struct Db {
     pub(crate) gate: Arc<Gate>,
     pub(crate) events: EventHub,
     pub(crate) queue: WriteQueue,
-    pub(crate) current: Current,
+    pub(crate) current: Current<View>,
     storage: Arc<dyn Storage>,
     tables: Arc<TableCache>,
     open_files: Arc<OpenFiles>,

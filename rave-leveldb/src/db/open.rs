@@ -12,7 +12,7 @@
 //! - a wrong record at the end of a log that no lost page explains, if another log follows;
 //! - a tear before a log without our mark at its beginning, which LevelDB wrote: nothing tells what it belongs to.
 
-use super::{Db, append::Appender, current::View};
+use super::{Db, append::Appender, view::View};
 use crate::{
     compaction::build_table,
     error::{damaged, io_failed},

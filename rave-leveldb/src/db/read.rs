@@ -1,6 +1,6 @@
 //! Reading: one key, or a walk over many.
 
-use super::{Db, current::View};
+use super::{Db, view::View};
 use crate::{
     error::ReadResult,
     iterator::VisibleEntries,

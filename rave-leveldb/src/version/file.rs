@@ -64,7 +64,7 @@ impl FileMetaData {
     /// A table whose file goes to `obsolete` when it is of no more use.
     pub(crate) fn new(info: TableInfo, obsolete: &Arc<ObsoleteFiles>) -> Arc<Self> {
         let seeks = (info.size / BYTES_PER_SEEK).clamp(MIN_ALLOWED_SEEKS, i64::MAX as u64);
-        let lease = obsolete.lease(info.number);
+        let lease = ObsoleteFiles::lease(obsolete, info.number);
         Arc::new(Self { info, allowed_seeks: AtomicI64::new(seeks as i64), lease })
     }
 

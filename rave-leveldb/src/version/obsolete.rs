@@ -9,9 +9,9 @@
 //! - Nothing is deleted once [`close`](ObsoleteFiles::close) has returned. What is left over then, or dropped later, is
 //!   found by the next opening, since no version lists it.
 //!
-//! The only primitives used are those of the line below, so that a model checker can put its own in their place.
+//! `tests/handovers` tries all of this in every order; it compiles this file with a model checker's [`sync`](crate::sync).
 
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, atomic::AtomicBool, atomic::Ordering};
+use crate::sync::{Arc, AtomicBool, Condvar, Mutex, MutexGuard, Ordering, PoisonError};
 
 /// Numbers of tables whose files are to be deleted.
 #[derive(Debug, Default)]
@@ -34,8 +34,8 @@ impl ObsoleteFiles {
     }
 
     /// The lease of a table that exists.
-    pub(crate) fn lease(self: &Arc<Self>, number: u64) -> Lease {
-        Lease { number, obsolete: AtomicBool::new(false), queue: Arc::clone(self) }
+    pub(crate) fn lease(queue: &Arc<Self>, number: u64) -> Lease {
+        Lease { number, obsolete: AtomicBool::new(false), queue: Arc::clone(queue) }
     }
 
     /// Calls `delete` with every number that comes, until the queue is closed. For the one thread that deletes.
@@ -118,12 +118,12 @@ mod tests {
             let queue = Arc::clone(&queue);
             move || queue.work(|number| deleted.send(number).unwrap())
         });
-        drop(queue.lease(1));
-        let kept = Arc::new(queue.lease(2));
+        drop(ObsoleteFiles::lease(&queue, 1));
+        let kept = Arc::new(ObsoleteFiles::lease(&queue, 2));
         let reader = Arc::clone(&kept);
         kept.mark_obsolete();
         drop(kept);
-        let other = queue.lease(3);
+        let other = ObsoleteFiles::lease(&queue, 3);
         other.mark_obsolete();
         drop(other);
         assert_eq!(log.recv().unwrap(), 3, "2 is still held, 1 was never obsolete");
@@ -137,7 +137,7 @@ mod tests {
     #[test]
     fn nothing_is_deleted_after_close() {
         let queue = ObsoleteFiles::new();
-        let lease = queue.lease(1);
+        let lease = ObsoleteFiles::lease(&queue, 1);
         lease.mark_obsolete();
         queue.close();
         drop(lease);
@@ -149,7 +149,7 @@ mod tests {
         let queue = ObsoleteFiles::new();
         let done = Arc::new(AtomicBool::new(false));
         let (started, start) = mpsc::channel();
-        let lease = queue.lease(1);
+        let lease = ObsoleteFiles::lease(&queue, 1);
         lease.mark_obsolete();
         drop(lease);
         let worker = thread::spawn({
