@@ -27,7 +27,7 @@ pub enum Command {
     Get(KeyArgs),
     /// Delete a key, whether it exists or not.
     Del(DelArgs),
-    /// Print the entries of a range.
+    /// Print the entries of a range: key, tab, value; or one JSON object per line.
     Scan(ScanArgs),
     /// Apply operations from stdin as one atomic step: JSON lines such as {"type":"put","key":"a","value":"1"}.
     Batch(BatchArgs),
@@ -41,6 +41,10 @@ pub enum Command {
     Serve(ServeArgs),
     /// Tell who leads and how it fares.
     Status(StatusArgs),
+    /// Rewrite a range, or all, so that nothing overwritten or deleted takes space there.
+    Compact(CompactArgs),
+    /// Tell how much is stored in which level of tables.
+    Stats(StatsArgs),
     /// Serve a script: one JSON request per line on stdin, one JSON reply per line on stdout.
     Exec(ExecArgs),
     /// Kill the leader again and again, and check that nothing acknowledged is lost.
@@ -173,10 +177,10 @@ pub struct DelArgs {
     pub keys: KeyEncodingArgs,
 }
 
-/// Which entries.
+/// Which keys.
 #[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Range")]
-pub struct RangeArgs {
+pub struct BoundsArgs {
     /// Keys that start with this.
     #[arg(long, value_name = "KEY", allow_hyphen_values = true, conflicts_with_all = ["gt", "gte", "lt", "lte"])]
     pub prefix: Option<String>,
@@ -192,6 +196,14 @@ pub struct RangeArgs {
     /// Keys less than or equal to this; beats --lt.
     #[arg(long, value_name = "KEY", allow_hyphen_values = true)]
     pub lte: Option<String>,
+}
+
+/// Which entries.
+#[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Range")]
+pub struct RangeArgs {
+    #[command(flatten)]
+    pub bounds: BoundsArgs,
     /// From the highest key to the lowest.
     #[arg(long)]
     pub reverse: bool,
@@ -213,13 +225,30 @@ pub struct ScanArgs {
     /// Print values only.
     #[arg(long = "values")]
     pub values_only: bool,
-    /// Text: key, tab, value; JSON: one object per line.
-    #[arg(long, value_enum, default_value_t = Format::Text)]
-    pub format: Format,
+    #[command(flatten)]
+    pub format: FormatArgs,
     #[command(flatten)]
     pub keys: KeyEncodingArgs,
     #[command(flatten)]
     pub values: ValueEncodingArgs,
+}
+
+/// How to print.
+#[derive(Args, Clone, Copy, Debug)]
+pub struct FormatArgs {
+    /// Text: for people; JSON: for programs.
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    format: Format,
+    /// The same as --format json.
+    #[arg(long, conflicts_with = "format")]
+    json: bool,
+}
+
+impl FormatArgs {
+    /// The format asked for.
+    pub fn chosen(self) -> Format {
+        if self.json { Format::Json } else { self.format }
+    }
 }
 
 /// How to print.
@@ -291,9 +320,8 @@ pub struct ServeArgs {
     pub path: PathBuf,
     #[command(flatten)]
     pub opening: OpeningArgs,
-    /// Text: a line per role; JSON: the events of `exec`.
-    #[arg(long, value_enum, default_value_t = Format::Text)]
-    pub format: Format,
+    #[command(flatten)]
+    pub format: FormatArgs,
 }
 
 /// `status`.
@@ -304,9 +332,38 @@ pub struct StatusArgs {
     pub path: PathBuf,
     #[command(flatten)]
     pub opening: OpeningArgs,
-    /// Text: a table; JSON: one object.
-    #[arg(long, value_enum, default_value_t = Format::Text)]
-    pub format: Format,
+    #[command(flatten)]
+    pub format: FormatArgs,
+}
+
+/// A database that must be closed: no process may have it open.
+#[derive(Args, Debug)]
+pub struct ClosedArgs {
+    /// The directory of the database, which no process may have open.
+    #[arg(value_name = "DB")]
+    pub path: PathBuf,
+}
+
+/// `compact`.
+#[derive(Args, Debug)]
+pub struct CompactArgs {
+    #[command(flatten)]
+    pub database: ClosedArgs,
+    #[command(flatten)]
+    pub bounds: BoundsArgs,
+    #[command(flatten)]
+    pub keys: KeyEncodingArgs,
+    #[command(flatten)]
+    pub format: FormatArgs,
+}
+
+/// `stats`.
+#[derive(Args, Debug)]
+pub struct StatsArgs {
+    #[command(flatten)]
+    pub database: ClosedArgs,
+    #[command(flatten)]
+    pub format: FormatArgs,
 }
 
 /// `exec`.

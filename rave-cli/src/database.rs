@@ -4,7 +4,10 @@ use crate::{
     cli::{DatabaseArgs, OpeningArgs},
     failure::Failure,
 };
-use rave_level::{AbstractLevel, RaveLevel, Result, Sublevel, SublevelOptions};
+use rave_level::{
+    AbstractLevel, Code, Error, RaveLevel, Result, Sublevel, SublevelOptions,
+    leveldb::{LevelDb, Options},
+};
 use std::{path::Path, sync::Arc};
 
 /// The handle of the database and the part of it that the command works on.
@@ -55,4 +58,20 @@ pub async fn with<R>(args: &DatabaseArgs, work: impl AsyncFnOnce(&Opened) -> Res
     let value = outcome?;
     closed?;
     Ok(value)
+}
+
+/// The database for this process alone, for what cannot be done while others have it open. Never creates one.
+pub fn alone(path: &Path, read_only: bool) -> LevelDb {
+    LevelDb::with_options(path, Options { create_if_missing: false, read_only, ..Options::default() })
+}
+
+/// What to do about a failure on a database that this process wants for itself.
+pub fn advise(error: Error) -> Failure {
+    let advice = match error.code() {
+        Code::Locked => "stop that process first, since this command needs the database for itself",
+        Code::Corruption => "`rave verify` lists all damage, `rave repair` saves the rest",
+        _ => return error.into(),
+    };
+    let advised = Error::new(error.code(), format!("{}; {advice}", error.full_message())).with_effect(error.effect());
+    Failure::Database(advised)
 }

@@ -1,13 +1,14 @@
 //! From range options on the command line to what an iterator visits or a clear deletes.
 
-use crate::cli::{RangeArgs, SyncArgs};
+use crate::cli::{BoundsArgs, RangeArgs, SyncArgs};
 use rave_level::{
     ClearOptions, IteratorOptions, KeyRange, Result,
     encoding::{Encoding, TextEncoding},
 };
 
-impl RangeArgs {
-    fn range(&self, keys: TextEncoding) -> Result<KeyRange> {
+impl BoundsArgs {
+    /// The keys within the bounds.
+    pub fn range(&self, keys: TextEncoding) -> Result<KeyRange> {
         if let Some(prefix) = &self.prefix {
             return Ok(KeyRange::prefix(keys.encode_key(prefix)?));
         }
@@ -26,16 +27,18 @@ impl RangeArgs {
         }
         Ok(range)
     }
+}
 
+impl RangeArgs {
     /// What to visit.
     pub fn iterator(&self, keys: TextEncoding) -> Result<IteratorOptions> {
-        let range = self.range(keys)?;
+        let range = self.bounds.range(keys)?;
         Ok(IteratorOptions { range, reverse: self.reverse, limit: self.limit, ..IteratorOptions::default() })
     }
 
     /// What to delete.
     pub fn clear(&self, keys: TextEncoding, sync: SyncArgs) -> Result<ClearOptions> {
-        let range = self.range(keys)?;
+        let range = self.bounds.range(keys)?;
         Ok(ClearOptions { range, reverse: self.reverse, limit: self.limit, sync: sync.sync, snapshot: None })
     }
 }
@@ -46,13 +49,14 @@ mod tests {
 
     #[test]
     fn bounds_and_prefixes_in_the_encoding_of_keys() {
-        let args = RangeArgs { gt: Some("61".into()), lte: Some("63ff".into()), ..RangeArgs::default() };
-        assert_eq!(args.range(TextEncoding::Hex).unwrap(), KeyRange::all().gt("a").lte(b"c\xff"));
-        let args = RangeArgs { prefix: Some("YQ==".into()), limit: Some(3), reverse: true, ..RangeArgs::default() };
+        let bounds = BoundsArgs { gt: Some("61".into()), lte: Some("63ff".into()), ..BoundsArgs::default() };
+        assert_eq!(bounds.range(TextEncoding::Hex).unwrap(), KeyRange::all().gt("a").lte(b"c\xff"));
+        let bounds = BoundsArgs { prefix: Some("YQ==".into()), ..BoundsArgs::default() };
+        let args = RangeArgs { bounds, limit: Some(3), reverse: true };
         let options = args.iterator(TextEncoding::Base64).unwrap();
         assert_eq!((options.range, options.limit, options.reverse), (KeyRange::prefix("a"), Some(3), true));
-        let args = RangeArgs { lt: Some("6".into()), ..RangeArgs::default() };
-        assert!(args.range(TextEncoding::Hex).is_err());
+        let bounds = BoundsArgs { lt: Some("6".into()), ..BoundsArgs::default() };
+        assert!(bounds.range(TextEncoding::Hex).is_err());
     }
 
     #[test]

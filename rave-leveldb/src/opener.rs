@@ -4,6 +4,7 @@ use crate::{
     Options, Store,
     db::Db,
     storage::{OsStorage, Storage},
+    version::{Contents, contents},
 };
 use async_trait::async_trait;
 use rave_core::{
@@ -92,9 +93,10 @@ impl LevelDb {
         let refuse = |what: &str| Err(Error::new(Code::DatabaseFailedOpen, format!("{} {what}", self.path.display())));
         match fs::metadata(&self.path) {
             // Before the lock file is put among files that have nothing to do with a database.
-            Ok(metadata) if metadata.is_dir() => {
-                crate::version::contents(self.storage(self.path.clone()).as_ref()).map(drop)
-            }
+            Ok(metadata) if metadata.is_dir() => match contents(self.storage(self.path.clone()).as_ref())? {
+                Contents::Empty if !create => refuse("has no database, and none is to be created"),
+                Contents::Empty | Contents::Database => Ok(()),
+            },
             Ok(_) => refuse("is no directory"),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 if !create {

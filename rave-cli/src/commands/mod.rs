@@ -1,9 +1,11 @@
 //! One file per command, or per group of commands that are alike.
 
 mod bulk;
+mod compact;
 mod items;
 mod scan;
 mod serve;
+mod stats;
 mod status;
 
 use crate::{cli::Command, demo, exec, failure::Failure};
@@ -21,6 +23,8 @@ pub async fn run(command: Command) -> Result<(), Failure> {
         Command::Dump(args) => bulk::dump(args).await,
         Command::Serve(args) => serve::run(args).await,
         Command::Status(args) => status::run(args).await,
+        Command::Compact(args) => compact::run(args).await,
+        Command::Stats(args) => stats::run(args).await,
         Command::Exec(args) => exec::run(args).await,
         Command::Demo(args) => demo::run(args).await,
         Command::DemoWorker(args) => demo::work(args).await,

@@ -26,7 +26,7 @@ pub async fn scan(args: ScanArgs) -> Result<(), Failure> {
                 return Ok(iterator.close().await?);
             }
             for entry in page {
-                match args.format {
+                match args.format.chosen() {
                     Format::Json => encodings.write_entry(output.buffer(), &entry, keys, values)?,
                     Format::Text => write_text(output.buffer(), encodings, &entry, keys, values)?,
                 }

@@ -32,7 +32,7 @@ pub async fn run(args: ServeArgs) -> Result<(), Failure> {
             taken = roles.next() => match taken {
                 Some(taken) if output.is_full() => tracing::warn!("nobody reads that the role is now {taken}"),
                 Some(taken) => {
-                    let line = if args.format == Format::Json { taken.json() } else { taken.to_string() };
+                    let line = if args.format.chosen() == Format::Json { taken.json() } else { taken.to_string() };
                     output.buffer().extend_from_slice(line.as_bytes());
                     output.buffer().push(b'\n');
                 }

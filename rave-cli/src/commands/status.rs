@@ -19,7 +19,7 @@ pub async fn run(args: StatusArgs) -> Result<(), Failure> {
     let (leader, role, manifest) = asked?;
     closed?;
     let mut output = Output::stdout();
-    let text = match args.format {
+    let text = match args.format.chosen() {
         Format::Json => json_of(&leader, role, &manifest).to_string(),
         Format::Text => table_of(&leader, role, &manifest).to_string(),
     };

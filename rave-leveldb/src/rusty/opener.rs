@@ -3,7 +3,7 @@
 use crate::Options;
 use crate::rusty::{
     cache::Cache,
-    check,
+    check::{self, Contents},
     engine::Engine,
     failure::Faults,
     owner,
@@ -73,7 +73,12 @@ impl RustyLevelDb {
     fn prepare_directory(&self) -> Result<()> {
         let refuse = |what: &str| Err(Error::new(Code::DatabaseFailedOpen, format!("{} {what}", self.path.display())));
         match fs::metadata(&self.path) {
-            Ok(metadata) if metadata.is_dir() => check::contents(&self.path).map(drop),
+            Ok(metadata) if metadata.is_dir() => match check::contents(&self.path)? {
+                Contents::Empty if !self.options.create_if_missing => {
+                    refuse("has no database, and none is to be created")
+                }
+                Contents::Empty | Contents::Database => Ok(()),
+            },
             Ok(_) => refuse("is no directory"),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 if !self.options.create_if_missing {
