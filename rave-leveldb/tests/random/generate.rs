@@ -17,6 +17,8 @@ pub struct Settings {
     pub bloom_bits: usize,
     pub cache_bytes: usize,
     pub max_open_files: usize,
+    /// How many of a hundred reads have to wait for the disk.
+    pub cold_percent: u8,
 }
 
 impl Settings {
@@ -28,7 +30,8 @@ impl Settings {
             snappy: random.bool(),
             bloom_bits: pick(random, &[0, 10]),
             cache_bytes: pick(random, &[0, 2 * KIB, 8 * KIB * KIB]),
-            max_open_files: pick(random, &[1, 4, 64, 1000]),
+            max_open_files: pick(random, &[1, 16, 64, 1000]),
+            cold_percent: pick(random, &[0, 0, 3, 20]),
         }
     }
 }

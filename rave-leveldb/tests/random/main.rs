@@ -27,9 +27,11 @@ use run::Plan;
 
 #[test]
 fn the_store_agrees_with_a_map() {
-    let summary = Plan::from_environment(2, 200).run::<native::Native>();
+    let summary = Plan::from_environment(12, 1500).run::<native::Native>();
     println!("{summary}");
     assert!(summary.differences.is_empty(), "{} of {} histories differ", summary.failed_seeds(), summary.seeds);
+    // Otherwise the rules for the deeper levels were not put to the test.
+    assert!(summary.deepest_level >= 3, "no history filled the third level: {summary}");
 }
 
 /// The same harness finds what is known to be wrong in another engine: so it can fail.

@@ -6,18 +6,27 @@ use crate::{
     subject::{Answer, Departure, Subject},
 };
 use rave_core::{
-    AbstractLevel, Batch, Bytes, ClearOptions, Code, Entry, IteratorOptions, KeyRange, LevelIterator, Operation,
-    ReadOptions, Snapshot, WriteOptions,
+    AbstractLevel, Batch, Bytes, ClearOptions, Entry, IteratorOptions, KeyRange, LevelIterator, Operation, ReadOptions,
+    Snapshot, WriteOptions,
 };
-use rave_leveldb::{Compression, LevelDb, Options};
+use rave_leveldb::{
+    Compression, LevelDb, Options, Store,
+    testing::{CrashMode, SimulatedDisk},
+};
 use std::{future::poll_fn, ops::Bound, sync::Arc, task::Poll};
+use tempfile::TempDir;
 use tokio::runtime::{Builder, Runtime};
 
 pub struct Native {
     runtime: Runtime,
-    opener: LevelDb,
-    db: Option<Arc<dyn AbstractLevel>>,
-    _directory: tempfile::TempDir,
+    disk: SimulatedDisk,
+    options: Options,
+    /// How many of a hundred reads need the disk.
+    cold_percent: u8,
+    db: Option<Arc<Store>>,
+    kills: u64,
+    /// Has the lock and nothing else.
+    directory: TempDir,
 }
 
 fn text<T>(result: rave_core::Result<T>) -> Answer<T> {
@@ -29,9 +38,17 @@ fn range(query: &Query) -> KeyRange {
 }
 
 impl Native {
-    fn wait<T>(&self, operation: impl AsyncFnOnce(&dyn AbstractLevel) -> rave_core::Result<T>) -> Answer<T> {
+    fn wait<T>(&self, operation: impl AsyncFnOnce(&Store) -> rave_core::Result<T>) -> Answer<T> {
         let db = self.db.as_ref().ok_or("the database could not be opened")?;
-        text(self.runtime.block_on(operation(&**db)))
+        text(self.runtime.block_on(operation(db)))
+    }
+
+    fn open(&mut self) -> Answer<()> {
+        self.disk.cold_sometimes(self.cold_percent);
+        let options = Options { disk: Some(self.disk.clone()), ..self.options.clone() };
+        let opener = LevelDb::with_options(self.directory.path(), options);
+        self.db = Some(text(self.runtime.block_on(opener.open_store()))?);
+        Ok(())
     }
 }
 
@@ -42,36 +59,43 @@ impl Subject for Native {
     const TURNS: bool = false;
 
     fn create(settings: &Settings) -> Answer<Self> {
-        let directory = tempfile::tempdir().map_err(|error| error.to_string())?;
         let options = Options {
             compression: if settings.snappy { Compression::Snappy } else { Compression::None },
             write_buffer_size: settings.write_buffer_size,
+            max_file_size: settings.max_file_size,
             block_size: settings.block_size,
+            bloom_bits: settings.bloom_bits,
             cache_bytes: settings.cache_bytes,
             max_open_files: settings.max_open_files,
             ..Options::default()
         };
-        let opener = LevelDb::with_options(directory.path(), options);
-        let runtime = Builder::new_current_thread().build().map_err(|error| error.to_string())?;
-        let db = Some(text(runtime.block_on(opener.open()))?);
-        Ok(Self { runtime, opener, db, _directory: directory })
+        let mut native = Self {
+            runtime: Builder::new_current_thread().build().map_err(|error| error.to_string())?,
+            disk: SimulatedDisk::new(),
+            options,
+            cold_percent: settings.cold_percent,
+            db: None,
+            kills: 0,
+            directory: tempfile::tempdir().map_err(|error| error.to_string())?,
+        };
+        native.open()?;
+        Ok(native)
     }
 
     fn reopen(&mut self, how: Departure) -> Answer<()> {
         match how {
             Departure::Close => self.wait(async |db| db.close().await)?,
-            Departure::Kill => {}
+            Departure::Kill => {
+                // The background dies at once, or in one of the next things it does.
+                self.kills += 1;
+                self.disk.crash_after(self.disk.operations() + self.kills % 7);
+                // On a dead disk closing only ends the threads.
+                self.wait(async |db| db.close().await)?;
+                self.disk = self.disk.after_crash(self.kills, CrashMode::ProcessKilled);
+            }
         }
         self.db = None;
-        let db = loop {
-            match self.runtime.block_on(self.opener.open()) {
-                // A handle that was dropped lets go of the directory a moment later.
-                Err(error) if error.code() == Code::Locked => std::thread::yield_now(),
-                opened => break text(opened)?,
-            }
-        };
-        self.db = Some(db);
-        Ok(())
+        self.open()
     }
 
     fn write(&mut self, batch: Vec<Operation>, sync: bool) -> Answer<()> {
@@ -139,11 +163,12 @@ impl Subject for Native {
 
     fn turn(&mut self, _: &mut Self::Cursor) {}
 
-    fn compact_range(&mut self, _: Bound<Bytes>, _: Bound<Bytes>) -> Answer<()> {
-        Ok(())
+    fn compact_range(&mut self, lower: Bound<Bytes>, upper: Bound<Bytes>) -> Answer<()> {
+        self.wait(async |db| db.compact_range(KeyRange::new(lower, upper)).await)
     }
 
     fn tables_by_level(&mut self) -> Vec<usize> {
-        Vec::new()
+        let levels = self.db.as_ref().map(|db| db.stats().levels).unwrap_or_default();
+        levels.iter().map(|level| level.tables).collect()
     }
 }

@@ -87,7 +87,9 @@ impl Plan {
                     }
                 };
                 let name = if self.quiet { QUIET } else { "histories" };
-                thread::Builder::new().name(name.to_owned()).spawn_scoped(scope, work).unwrap();
+                // The other engine drops long lists link by link, on the stack.
+                let thread = thread::Builder::new().name(name.to_owned()).stack_size(64 << 20);
+                thread.spawn_scoped(scope, work).unwrap();
             }
         });
         let mut summary = summary.into_inner().unwrap();
