@@ -7,21 +7,21 @@ use crate::{
 };
 use anyhow::{Result, ensure};
 use rave_level::{
-    AbstractLevel, AbstractLevelExt, Batch, IteratorOptions,
-    leveldb::{Compression, LevelDb, Options},
+    AbstractLevel, AbstractLevelExt, Batch, IteratorOptions, KeyRange,
+    leveldb::{Compression, LevelDb, Options, Store},
 };
 use std::sync::Arc;
 
 const PAGE: usize = 1000;
 
-async fn open(job: &Job) -> Result<Arc<dyn AbstractLevel>> {
+async fn open(job: &Job) -> Result<Arc<Store>> {
     let options = Options {
         compression: if job.compression { Compression::Snappy } else { Compression::None },
         write_buffer_size: job.write_buffer_bytes,
         block_size: job.block_bytes,
         ..Options::default()
     };
-    Ok(LevelDb::with_options(&job.directory, options).open().await?)
+    Ok(LevelDb::with_options(&job.directory, options).open_store().await?)
 }
 
 pub async fn write(job: &Job) -> Result<()> {
@@ -34,7 +34,7 @@ pub async fn write(job: &Job) -> Result<()> {
     Ok(database.close().await?)
 }
 
-async fn scan(database: &dyn AbstractLevel, reverse: bool) -> Result<(u64, String)> {
+async fn scan(database: &Store, reverse: bool) -> Result<(u64, String)> {
     let mut iterator = database.iterator(IteratorOptions { reverse, ..IteratorOptions::default() }).await?;
     let (mut entries, mut fingerprint) = (0, Fingerprint::default());
     loop {
@@ -49,19 +49,21 @@ async fn scan(database: &dyn AbstractLevel, reverse: bool) -> Result<(u64, Strin
 
 pub async fn read(job: &Job) -> Result<Contents> {
     let database = open(job).await?;
-    let (entries, forward) = scan(database.as_ref(), false).await?;
-    let (backwards, reverse) = scan(database.as_ref(), true).await?;
+    let (entries, forward) = scan(&database, false).await?;
+    let (backwards, reverse) = scan(&database, true).await?;
     ensure!(entries == backwards, "{entries} entries forwards, {backwards} in reverse");
     let mut gets = Fingerprint::default();
     for key in probes(job)? {
         gets.got(database.get(key).await?.as_deref());
     }
     let batches = marked(database.get(MARKER).await?.as_deref())?;
+    let levels = database.stats().levels.iter().map(|level| level.tables as u32).collect();
     database.close().await?;
-    Ok(Contents { entries, batches, forward, reverse, gets: gets.finish(), levels: Vec::new() })
+    Ok(Contents { entries, batches, forward, reverse, gets: gets.finish(), levels })
 }
 
 pub async fn compact(job: &Job) -> Result<()> {
     let database = open(job).await?;
+    database.compact_range(KeyRange::all()).await?;
     Ok(database.close().await?)
 }
