@@ -168,7 +168,11 @@ impl Db {
         if edit.log_number.is_some() {
             set.log_and_apply(&mut manifest, edit)?;
         }
-        remove_files(storage.as_ref(), &obsolete_files(storage.as_ref(), &set, manifest.number())?);
+        let obsolete = obsolete_files(storage.as_ref(), &set, manifest.number())?;
+        if !obsolete.is_empty() {
+            manifest.settle()?;
+            remove_files(storage.as_ref(), &obsolete);
+        }
 
         let version = set.current();
         let level0 = AtomicUsize::new(version.files(0).len());

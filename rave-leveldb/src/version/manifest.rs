@@ -69,6 +69,19 @@ impl Manifest {
         self.failed.clone().map_or(Ok(()), Err)
     }
 
+    /// Makes durable what the process before wrote: it may have died before it synced its last edit, or the name of its
+    /// manifest. Required before a file is removed that only an older state needs; an edit does it too. Writes nothing.
+    pub(crate) fn settle(&mut self) -> Result<()> {
+        if let Target::Open(_) = self.target {
+            return Ok(());
+        }
+        let name = FileName::Manifest(self.number).to_string();
+        let path = self.storage.directory().join(&name);
+        let mut file = self.storage.append(&name).map_err(|error| io_failed("opening", &path, error))?;
+        file.sync().map_err(|error| io_failed("syncing", &path, error))?;
+        self.sync_directory()
+    }
+
     /// Appends `record` durably, or begins a new manifest with what `snapshot` gives: all of the state, `record`'s
     /// changes included. `new_files` says that the record tells of files whose names are not yet durable.
     pub(super) fn append(
@@ -93,7 +106,8 @@ impl Manifest {
         numbers: &FileNumbers,
         snapshot: impl FnOnce(&FileNumbers) -> Vec<u8>,
     ) -> Result<()> {
-        if new_files {
+        // A process that died may have left `CURRENT` renamed, but not durably.
+        if new_files || matches!(self.target, Target::Continue(_)) {
             self.sync_directory()?;
         }
         let name = FileName::Manifest(self.number).to_string();
