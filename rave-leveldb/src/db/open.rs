@@ -50,6 +50,9 @@ pub(super) struct Replay<'a, F> {
     /// Makes a table of a full memtable.
     spill: F,
     sequence: SequenceNumber,
+    /// The last write that the logs so far have, or had before they were emptied into tables. The manifest's number, from
+    /// which `sequence` starts, may be that of a write whose log was lost.
+    reached: Option<SequenceNumber>,
     memtable: Arc<MemTable>,
     tear: Option<Tear>,
     /// How many logs there were, and the last one if it ends with a whole record.
@@ -74,6 +77,7 @@ impl<'a, F: FnMut(&Arc<MemTable>) -> Result<()>> Replay<'a, F> {
             write_buffer,
             spill,
             sequence,
+            reached: None,
             memtable: Arc::new(MemTable::new()),
             tear: None,
             logs: 0,
@@ -105,11 +109,15 @@ impl<'a, F: FnMut(&Arc<MemTable>) -> Result<()>> Replay<'a, F> {
                         }
                     } else if first {
                         ours = true;
-                        if sequence > self.sequence + 1 {
+                        let before = if self.logs == 1 { Some(self.sequence) } else { self.reached };
+                        if before.is_none_or(|before| sequence > before.saturating_add(1)) {
                             self.tear(&path, offset, "writes before this log are missing", true);
                         }
                     } else if let Some(tear) = &self.tear {
                         return Err(tear.damage());
+                    }
+                    if self.tear.is_none() {
+                        self.reached = Some(sequence.saturating_add(u64::from(count)).saturating_sub(1));
                     }
                     first = false;
                 }
@@ -146,7 +154,7 @@ impl<'a, F: FnMut(&Arc<MemTable>) -> Result<()>> Replay<'a, F> {
 
     fn apply(&mut self, path: &Path, offset: u64, sequence: SequenceNumber, batch: &bytes::Bytes) -> Result<()> {
         let count = self.memtable.apply(batch).map_err(|what| damaged(path, offset, &what))?;
-        self.sequence = self.sequence.max(sequence + u64::from(count) - 1);
+        self.sequence = self.sequence.max(sequence.saturating_add(u64::from(count)).saturating_sub(1));
         if self.memtable.memory() >= self.write_buffer {
             let full = std::mem::replace(&mut self.memtable, Arc::new(MemTable::new()));
             (self.spill)(&full)?;
@@ -157,7 +165,9 @@ impl<'a, F: FnMut(&Arc<MemTable>) -> Result<()>> Replay<'a, F> {
 
     /// Ends the replay.
     pub(super) fn finish(mut self) -> Result<Replayed> {
-        let continues = self.logs == 1 && self.tear.is_none() && !self.spilled;
+        // One that ends before the manifest's number cannot go on: the next log would seem to follow on missing writes.
+        let complete = self.reached.is_some_and(|reached| reached >= self.sequence);
+        let continues = self.logs == 1 && self.tear.is_none() && !self.spilled && complete;
         let tail = self.tail.take().filter(|_| continues);
         if tail.is_none() && !self.memtable.is_empty() {
             let rest = std::mem::replace(&mut self.memtable, Arc::new(MemTable::new()));
