@@ -54,6 +54,8 @@ impl Db {
         self.stop();
         self.gate.wait_until_empty();
         drop(workers);
+        // Handles of the closed database may be kept for long; its files are not.
+        self.open_files.forget_all();
     }
 
     /// Tells everything in the background to end soon.

@@ -71,6 +71,11 @@ impl OpenFiles {
         self.tables.lock().pop(&table);
     }
 
+    /// Closes all tables; what is read later is opened again.
+    pub(crate) fn forget_all(&self) {
+        self.tables.lock().clear();
+    }
+
     /// How many descriptors there are.
     pub(crate) fn open_count(&self) -> usize {
         self.open.load(Ordering::Relaxed)
@@ -202,5 +207,7 @@ mod tests {
             }
         });
         assert!(files.open_count() <= CAPACITY);
+        files.forget_all();
+        assert_eq!(files.open_count(), 0);
     }
 }
