@@ -10,8 +10,6 @@ const SECTOR: usize = 512;
 
 impl SimulatedDisk {
     /// The disk after a crash, one of the many that are possible; `seed` chooses. This one is left as it is.
-    ///
-    /// Without a crash `CrashMode::ProcessKilled` gives a copy.
     pub fn after_crash(&self, seed: u64, mode: CrashMode) -> Self {
         let mut random = Rng::with_seed(seed);
         let directory = self.disk.directory.lock();
@@ -19,6 +17,12 @@ impl SimulatedDisk {
             CrashMode::ProcessKilled => directory.after_kill(&mut random),
             _ => directory.after_power_loss(&mut random, mode),
         })
+    }
+
+    /// A disk like this one, also in what is synced. Not of one that crashed.
+    pub fn copy(&self) -> Self {
+        assert!(!self.crashed(), "of what a crash interrupted, a copy would have to choose");
+        self.after_crash(0, CrashMode::ProcessKilled)
     }
 }
 

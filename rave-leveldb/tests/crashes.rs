@@ -1,0 +1,340 @@
+//! Crashes in every operation on the disk, also while recovering from a crash, and damage to every byte.
+//!
+//! A run takes a sample of the cases that would take long; `RAVE_TEST_CRASHES=full` takes them all.
+
+mod disk;
+
+use disk::{Workload, contents, full, in_parallel, open};
+use rave_core::{AbstractLevel, AbstractLevelExt, Batch, Code, WriteOptions};
+use rave_leveldb::testing::{CrashMode, SimulatedDisk};
+use std::{ops::RangeInclusive, path::Path};
+
+/// Written after a recovery.
+const LATER: &[u8] = b"written later";
+
+/// Runs the workload until the disk crashes in operation `crash_at`, and says which steps must be left and which may.
+async fn crash(directory: &Path, workload: &Workload, crash_at: u64) -> (SimulatedDisk, usize, RangeInclusive<usize>) {
+    let disk = SimulatedDisk::new();
+    disk.cold_sometimes(20);
+    disk.crash_after(crash_at);
+    let Ok(db) = open(directory, &disk).await else { return (disk, 0, 0..=0) };
+    let progress = workload.run(&db, 0).await;
+    db.close().await.unwrap();
+    assert_eq!(progress.error.is_some() || progress.acknowledged < workload.steps.len(), progress.error.is_some());
+    if progress.error.is_some() {
+        assert!(disk.crashed(), "{:?}", progress.error);
+    }
+    let most = workload.steps.len().min(progress.acknowledged + 1);
+    (disk, progress.acknowledged, progress.synced..=most)
+}
+
+/// Opens what a crash left and checks it: it is the state after one of the steps `possible`. Then it has to be a
+/// database like any other.
+async fn check(
+    directory: &Path,
+    workload: &Workload,
+    disk: &SimulatedDisk,
+    possible: RangeInclusive<usize>,
+    case: &str,
+) {
+    let db = open(directory, disk).await.unwrap_or_else(|error| panic!("{case}: {}", error.full_message()));
+    let mut found = contents(&db).await.unwrap_or_else(|error| panic!("{case}: {}", error.full_message()));
+    let position = workload.position(&found, &case);
+    assert!(
+        position.start() <= possible.end() && possible.start() <= position.end(),
+        "{case}: found the state after step {position:?}, but it has to be one of {possible:?}"
+    );
+    db.write_opts(Batch::new().put(LATER, "x"), WriteOptions { sync: true }).await.unwrap();
+    found.insert(LATER.to_vec(), b"x".to_vec());
+    let lost = disk.after_crash(0, CrashMode::PowerLossNothing);
+    db.close().await.unwrap();
+    for (how, disk) in [("reopened", disk), ("synced and crashed", &lost)] {
+        let db = open(directory, disk).await.unwrap_or_else(|error| panic!("{case}, {how}: {}", error.full_message()));
+        assert!(contents(&db).await.unwrap() == found, "{case}: changed when {how}");
+        db.close().await.unwrap();
+        let files = disk.files();
+        let count = |what: &str| files.iter().filter(|name| name.contains(what)).count();
+        assert_eq!((count("MANIFEST"), count("dbtmp"), count("CURRENT")), (1, 0, 1), "{case}, {how}: {files:?}");
+        assert!(count(".log") <= 2, "{case}, {how}: {files:?}");
+    }
+}
+
+fn must_be_left(mode: CrashMode, acknowledged: usize, possible: &RangeInclusive<usize>) -> RangeInclusive<usize> {
+    let least = if mode == CrashMode::ProcessKilled { acknowledged } else { *possible.start() };
+    least..=*possible.end()
+}
+
+/// Operations of the whole workload, about: it differs from run to run with what the background threads do when.
+fn operations(workload: &Workload) -> u64 {
+    let directory = tempfile::tempdir().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let (disk, acknowledged, _) = runtime.block_on(crash(directory.path(), workload, u64::MAX));
+    assert_eq!(acknowledged, workload.steps.len());
+    disk.operations() + 10
+}
+
+#[test]
+fn after_a_crash_in_any_operation_a_prefix_of_the_batches_is_there() {
+    let workload = Workload::new(1, 120);
+    let cases: Vec<_> = (0..operations(&workload)).collect();
+    println!("{} operations", cases.len());
+    in_parallel(&cases, async |directory, &crash_at| {
+        let (crashed, acknowledged, possible) = crash(directory, &workload, crash_at).await;
+        for mode in CrashMode::ALL {
+            let seeds = if mode == CrashMode::PowerLossNothing {
+                1
+            } else if full() {
+                10
+            } else {
+                2
+            };
+            for seed in 0..seeds {
+                let seed = crash_at * 100 + seed;
+                let disk = crashed.after_crash(seed, mode);
+                let case = format!("crashed in operation {crash_at}, {mode:?}, seed {seed}");
+                check(directory, &workload, &disk, must_be_left(mode, acknowledged, &possible), &case).await;
+            }
+        }
+    });
+}
+
+#[test]
+fn after_a_crash_in_the_recovery_from_a_crash_a_prefix_of_the_batches_is_there() {
+    let workload = Workload::new(2, 90);
+    let operations = operations(&workload);
+    let mut random = fastrand::Rng::with_seed(5);
+    let mut cases: Vec<_> = (0..operations).collect();
+    if !full() {
+        random.shuffle(&mut cases);
+        cases.truncate(24);
+    }
+    let modes: Vec<_> =
+        CrashMode::ALL.into_iter().flat_map(|first| CrashMode::ALL.map(|second| (first, second))).collect();
+    in_parallel(&cases, async |directory, &crash_at| {
+        let (crashed, acknowledged, possible) = crash(directory, &workload, crash_at).await;
+        let mut random = fastrand::Rng::with_seed(crash_at);
+        let first_modes = if full() { CrashMode::ALL.to_vec() } else { vec![CrashMode::ALL[random.usize(0..4)]] };
+        for first in first_modes {
+            let seed = random.u64(..);
+            let disk = crashed.after_crash(seed, first);
+            for again_at in 0.. {
+                // A copy, with what is not synced still not synced.
+                let recovering = disk.copy();
+                recovering.crash_after(again_at);
+                let mut later = None;
+                if let Ok(db) = open(directory, &recovering).await {
+                    later =
+                        Some(db.write_opts(Batch::new().put(LATER, "x"), WriteOptions { sync: true }).await.is_ok());
+                    db.close().await.unwrap();
+                }
+                if !recovering.crashed() {
+                    break;
+                }
+                let seconds = modes.iter().filter(|modes| modes.0 == first).map(|modes| modes.1);
+                for second in seconds {
+                    let seed_again = random.u64(..);
+                    let case = format!(
+                        "crashed in operation {crash_at}, {first:?}, seed {seed}, then in operation {again_at} of the \
+                         recovery, {second:?}, seed {seed_again}"
+                    );
+                    let disk = recovering.after_crash(seed_again, second);
+                    let both_killed = first == CrashMode::ProcessKilled && second == CrashMode::ProcessKilled;
+                    let least = if both_killed { acknowledged } else { *possible.start() };
+                    check_with_later(directory, &workload, &disk, least..=*possible.end(), later, &case).await;
+                }
+            }
+        }
+    });
+}
+
+/// As [`check`], where [`LATER`] may have been written or (`Some(true)`) was acknowledged with sync.
+async fn check_with_later(
+    directory: &Path,
+    workload: &Workload,
+    disk: &SimulatedDisk,
+    possible: RangeInclusive<usize>,
+    later: Option<bool>,
+    case: &str,
+) {
+    let db = open(directory, disk).await.unwrap_or_else(|error| panic!("{case}: {}", error.full_message()));
+    let found = db.get(LATER).await.unwrap();
+    assert!(found.is_some() || later != Some(true), "{case}: a synced write is lost");
+    assert!(found.is_none() || later.is_some(), "{case}: a write that was never made");
+    db.write_opts(Batch::new().del(LATER), WriteOptions { sync: false }).await.unwrap();
+    db.close().await.unwrap();
+    check(directory, workload, disk, possible, case).await;
+}
+
+/// A database of some tables and a log that is not empty, and what is in it.
+async fn intact(directory: &Path, workload: &Workload) -> SimulatedDisk {
+    let disk = SimulatedDisk::new();
+    let db = open(directory, &disk).await.unwrap();
+    let progress = workload.run(&db, 0).await;
+    assert_eq!(progress.acknowledged, workload.steps.len());
+    db.close().await.unwrap();
+    disk
+}
+
+/// What a test expects of a damaged file.
+#[derive(Clone, Copy, PartialEq)]
+enum Expect {
+    /// Errors or right answers.
+    Right,
+    /// The log's last batches may be missing.
+    Prefix,
+    /// The log's last batch may be missing.
+    LastMayMiss,
+}
+
+/// Opens a damaged database. Whatever it answers is right, or an error that names the file. Says how many errors.
+async fn check_damaged(
+    directory: &Path,
+    workload: &Workload,
+    disk: &SimulatedDisk,
+    name: &str,
+    expect: Expect,
+    case: &str,
+) -> usize {
+    let check_error = |error: &rave_core::Error| {
+        let manifest = name.starts_with("MANIFEST") || name == "CURRENT";
+        let fits = error.code() == Code::Corruption || (manifest && error.code() == Code::NotSupported);
+        assert!(fits, "{case}: {}", error.full_message());
+        // Damage of what names other files may show in those.
+        assert!(manifest || error.full_message().contains(name), "{case}: {}", error.full_message());
+    };
+    let db = match open(directory, disk).await {
+        Ok(db) => db,
+        Err(error) => {
+            check_error(&error);
+            return 1;
+        }
+    };
+    let mut errors = 0;
+    let last = workload.states.len() - 1;
+    match contents(&db).await {
+        Ok(found) => {
+            let position = workload.position(&found, &case);
+            let least = match expect {
+                Expect::Right => last,
+                Expect::Prefix => 0,
+                Expect::LastMayMiss => last - 1,
+            };
+            assert!(*position.end() >= least, "{case}: only {position:?} steps of {last} are left");
+        }
+        Err(error) => {
+            check_error(&error);
+            errors += 1;
+            for (key, value) in &workload.states[last] {
+                match db.get(key).await {
+                    Ok(found) => assert!(found.as_deref() == Some(value), "{case}: a wrong value"),
+                    Err(error) => check_error(&error),
+                }
+            }
+            for reverse in [false, true] {
+                let mut iterator =
+                    db.iterator(rave_core::IteratorOptions { reverse, ..Default::default() }).await.unwrap();
+                let expected: Vec<_> = workload.states[last].iter().collect();
+                let mut at = 0;
+                loop {
+                    match iterator.next().await {
+                        Ok(Some(entry)) => {
+                            let expected = expected[if reverse { expected.len() - 1 - at } else { at }];
+                            assert!(expected == (&entry.key.to_vec(), &entry.value.to_vec()), "{case}: a wrong entry");
+                            at += 1;
+                        }
+                        Ok(None) => {
+                            assert_eq!(at, expected.len(), "{case}: a scan misses entries");
+                            break;
+                        }
+                        Err(error) => {
+                            check_error(&error);
+                            break;
+                        }
+                    }
+                }
+            }
+        }
+    }
+    db.close().await.unwrap();
+    errors
+}
+
+/// A workload that leaves little, so that every byte of it can be damaged.
+fn small() -> Workload {
+    Workload::new(7, 45)
+}
+
+#[test]
+fn a_log_cut_at_any_byte_gives_a_prefix() {
+    // One log and no table.
+    let workload = Workload::new(3, 17);
+    let directory = tempfile::tempdir().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let origin = runtime.block_on(intact(directory.path(), &workload));
+    let logs: Vec<_> = origin.files().into_iter().filter(|name| name.ends_with(".log")).collect();
+    let log = logs.last().unwrap();
+    let lengths: Vec<_> = (0..origin.read(log).unwrap().len()).collect();
+    println!("{} bytes", lengths.len());
+    in_parallel(&lengths, async |directory, &len| {
+        let disk = origin.copy();
+        disk.truncate(log, len);
+        let case = format!("{log} cut at {len}");
+        let errors = check_damaged(directory, &workload, &disk, log, Expect::Prefix, &case).await;
+        assert_eq!(errors, 0, "{case}");
+    });
+}
+
+#[test]
+fn damage_of_any_byte_is_an_error_or_harmless() {
+    let workload = small();
+    let directory = tempfile::tempdir().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let origin = runtime.block_on(intact(directory.path(), &workload));
+    let mut cases = Vec::new();
+    for name in origin.files() {
+        let len = origin.read(&name).unwrap().len();
+        println!("{name}: {len} bytes");
+        let step = if full() || len < 100 { 1 } else { 3 };
+        for byte in (0..len).step_by(step) {
+            for mask in [1, 0xff] {
+                cases.push((name.clone(), byte, mask));
+            }
+        }
+    }
+    let errors = std::sync::atomic::AtomicUsize::new(0);
+    in_parallel(&cases, async |directory, (name, byte, mask)| {
+        let disk = origin.copy();
+        disk.flip(name, *byte, *mask);
+        let expect = if name.ends_with(".log") { Expect::LastMayMiss } else { Expect::Right };
+        let case = format!("byte {byte} of {name} xor {mask:#x}");
+        let count = check_damaged(directory, &workload, &disk, name, expect, &case).await;
+        errors.fetch_add(count, std::sync::atomic::Ordering::Relaxed);
+    });
+    let errors = errors.into_inner();
+    assert!(errors > cases.len() / 3, "only {errors} of {} were noticed", cases.len());
+}
+
+#[test]
+fn a_missing_file_is_an_error() {
+    let workload = small();
+    let directory = tempfile::tempdir().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let origin = runtime.block_on(intact(directory.path(), &workload));
+    for name in origin.files() {
+        let disk = origin.copy();
+        disk.delete(&name);
+        runtime.block_on(async {
+            let error = match open(directory.path(), &disk).await {
+                Err(error) => error,
+                Ok(db) => {
+                    let error = contents(&db).await.expect_err(&name);
+                    db.close().await.unwrap();
+                    error
+                }
+            };
+            let refused = name == "CURRENT" && error.code() == Code::DatabaseFailedOpen;
+            assert!(error.code() == Code::Corruption || refused, "{name}: {}", error.full_message());
+            assert!(error.full_message().contains(&name), "{name}: {}", error.full_message());
+        });
+    }
+}
