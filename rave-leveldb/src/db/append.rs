@@ -138,6 +138,12 @@ impl Appender {
         self.previous = None;
     }
 
+    /// Closes the logs. Requires that no write follows.
+    pub(crate) fn close(&mut self) {
+        self.previous = None;
+        self.log.close();
+    }
+
     /// Whether the next write must be led by the writer thread, because it has to wait or to do more than to append.
     pub(crate) fn must_wait(&self, db: &Db) -> bool {
         self.is_full(db.options.write_buffer_size) || db.level0_tables() >= LEVEL0_SLOWDOWN_TRIGGER

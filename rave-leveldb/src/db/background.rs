@@ -54,8 +54,14 @@ impl Db {
         self.stop();
         self.gate.wait_until_empty();
         drop(workers);
-        // Handles of the closed database may be kept for long; its files are not.
-        self.open_files.forget_all();
+        self.release();
+    }
+
+    /// Closes the files and lets go of what was read from them: handles and iterators may outlive the database for long.
+    fn release(&self) {
+        self.appender.lock().close();
+        self.manifest.lock().close();
+        self.tables.clear();
     }
 
     /// Tells everything in the background to end soon.

@@ -1,7 +1,7 @@
 //! Appending records to a log.
 
 use super::format::{BLOCK_LEN, FragmentKind, HEADER_LEN, header};
-use crate::storage::WriteFile;
+use crate::storage::{ClosedFile, WriteFile};
 use std::io::{self, IoSlice};
 
 /// Writes a log. Nothing is buffered: an appended record has been handed to the operating system.
@@ -55,6 +55,11 @@ impl LogWriter {
     /// Waits until all appended records would survive power loss.
     pub(crate) fn sync(&mut self) -> io::Result<()> {
         self.file.sync()
+    }
+
+    /// Closes the file. Whatever is appended later fails.
+    pub(crate) fn close(&mut self) {
+        self.file = Box::new(ClosedFile);
     }
 
     /// The length of the log in bytes.

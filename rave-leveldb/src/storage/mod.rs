@@ -57,6 +57,19 @@ pub(crate) trait ReadFile: Send + Sync {
     fn read_at(&self, buffer: &mut [u8], offset: u64, access: Access) -> io::Result<usize>;
 }
 
+/// In the place of a file that was closed.
+pub(crate) struct ClosedFile;
+
+impl WriteFile for ClosedFile {
+    fn write(&mut self, _: &mut [IoSlice<'_>]) -> io::Result<()> {
+        Err(io::Error::other("the file is closed"))
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        Err(io::Error::other("the file is closed"))
+    }
+}
+
 /// A file to write at its end. What is written has been handed to the operating system: nothing is buffered here.
 pub(crate) trait WriteFile: Send {
     /// Appends all the parts, in as few calls of the system as possible.

@@ -148,6 +148,14 @@ impl TableCache {
         self.files.forget(table);
     }
 
+    /// Lets go of everything, as a database does that closes.
+    pub(crate) fn clear(&self) {
+        if let Some(cache) = &self.cache {
+            cache.clear();
+        }
+        self.files.forget_all();
+    }
+
     /// Bytes that are kept.
     pub(crate) fn cached_bytes(&self) -> usize {
         self.cache.as_ref().map_or(0, |cache| cache.weight() as usize)

@@ -64,6 +64,13 @@ impl Manifest {
         self.number
     }
 
+    /// Closes the file. Requires that no edit follows.
+    pub(crate) fn close(&mut self) {
+        if let Target::Open(writer) = &mut self.target {
+            writer.close();
+        }
+    }
+
     /// Refuses if an edit has failed.
     pub(super) fn check(&self) -> Result<()> {
         self.failed.clone().map_or(Ok(()), Err)
