@@ -1,124 +1,15 @@
-use super::*;
+use super::{
+    testing::{Bench, Entry, OPTIONS, delete, entry, put},
+    *,
+};
 use crate::{
-    iterator::{Cursor, MergingCursor},
+    iterator::Cursor,
     key::{InternalKey, Kind, MAX_SEQUENCE},
-    options::Compression,
-    storage::{Access, OpenFiles, Storage, sim::Fault, sim::SimulatedDisk},
-    table::{TableCache, TableOptions},
-    version::{
-        LevelCursor, Manifest, Recovered, SetOptions, TableInfo, Version, VersionEdit, VersionSet, testing::adding,
-    },
+    storage::sim::Fault,
+    version::{LevelCursor, testing::adding},
 };
 use rave_core::Code;
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
-
-const OPTIONS: TableOptions =
-    TableOptions { compression: Compression::Snappy, block_size: 256, restart_interval: 4, bloom_bits: 10 };
-
-/// A key, the number of its write, and the value unless it is a deletion.
-type Entry = (String, u64, Option<String>);
-
-fn put(key: &str, sequence: u64) -> Entry {
-    (key.to_owned(), sequence, Some(format!("{key}={sequence}")))
-}
-
-fn delete(key: &str, sequence: u64) -> Entry {
-    (key.to_owned(), sequence, None)
-}
-
-struct Bench {
-    disk: SimulatedDisk,
-    storage: Arc<dyn Storage>,
-    tables: Arc<TableCache>,
-    set: VersionSet,
-    manifest: Manifest,
-}
-
-impl Bench {
-    fn new(max_file_size: u64) -> Self {
-        let disk = SimulatedDisk::new();
-        let storage = disk.storage(PathBuf::from("/db"));
-        let options = SetOptions { rules: LevelRules { max_file_size }, ..SetOptions::default() };
-        let Recovered { set, manifest, .. } = VersionSet::create(&storage, options).unwrap();
-        let tables = TableCache::new(Arc::new(OpenFiles::new(Arc::clone(&storage), 100)), 1 << 20);
-        Self { disk, storage, tables: Arc::new(tables), set, manifest }
-    }
-
-    fn write(&mut self, mut entries: Vec<Entry>) -> TableInfo {
-        entries.sort_by(|a, b| a.0.cmp(&b.0).then(b.1.cmp(&a.1)));
-        let number = self.set.new_file_number();
-        let mut output = Output::create(&*self.storage, number, &OPTIONS).unwrap();
-        for (key, sequence, value) in &entries {
-            let kind = if value.is_some() { Kind::Value } else { Kind::Deletion };
-            let key = InternalKey::new(key.as_bytes(), *sequence, kind);
-            output.add(key, value.as_deref().unwrap_or_default().as_bytes()).unwrap();
-        }
-        output.finish().unwrap().unwrap()
-    }
-
-    fn add(&mut self, level: usize, entries: Vec<Entry>) {
-        let table = self.write(entries);
-        self.apply(adding([(level, table)]));
-    }
-
-    fn apply(&mut self, edit: VersionEdit) {
-        self.set.log_and_apply(&mut self.manifest, edit).unwrap();
-    }
-
-    fn job<'a>(&'a self, compaction: &'a Compaction, smallest_snapshot: u64) -> CompactionJob<'a> {
-        CompactionJob {
-            compaction,
-            storage: &self.storage,
-            tables: &self.tables,
-            options: &OPTIONS,
-            numbers: self.set.numbers(),
-            smallest_snapshot,
-        }
-    }
-
-    /// Compacts all of a level.
-    fn compact(&mut self, level: usize, smallest_snapshot: u64) {
-        let mut begin: Option<Vec<u8>> = None;
-        loop {
-            let Some(compaction) = pick_range(&mut self.set, &self.manifest, level, begin.as_deref(), None) else {
-                return;
-            };
-            let outcome = self.job(&compaction, smallest_snapshot).run(&|| false).unwrap().unwrap();
-            self.apply(outcome.edit);
-            begin = compaction.resume_at().map(<[u8]>::to_vec);
-            if begin.is_none() {
-                return;
-            }
-        }
-    }
-
-    fn version(&self) -> Arc<Version> {
-        self.set.current()
-    }
-
-    fn get(&self, key: &str, sequence: u64) -> Option<String> {
-        let version = self.version();
-        let found = version.get(&self.tables, InternalKey::seek(key.as_bytes(), sequence), Access::Blocking).unwrap();
-        found.value.flatten().map(|value| String::from_utf8(value.to_vec()).unwrap())
-    }
-
-    /// Every entry of the tables.
-    fn entries(&self) -> Vec<Entry> {
-        let mut cursor = MergingCursor::new(self.version().cursors(&self.tables, true));
-        let mut entries = Vec::new();
-        cursor.seek_to_first().unwrap();
-        while let Some(key) = cursor.key() {
-            entries.push(entry(key, &cursor.value()));
-            cursor.next().unwrap();
-        }
-        entries
-    }
-}
-
-fn entry(key: InternalKey<'_>, value: &[u8]) -> Entry {
-    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
-    (text(key.user_key), key.sequence(), (key.kind() == Kind::Value).then(|| text(value)))
-}
+use std::{collections::BTreeMap, sync::Arc};
 
 #[test]
 fn hidden_entries_are_dropped_as_far_as_no_snapshot_sees_them() {

@@ -7,6 +7,7 @@
 mod flush;
 mod inputs;
 mod job;
+mod merge;
 mod output;
 mod pick;
 pub(crate) mod rules;
@@ -15,10 +16,13 @@ mod statistics;
 #[cfg(test)]
 mod job_tests;
 #[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
 mod tests;
 
 pub(crate) use flush::build_table;
 pub(crate) use job::{CompactionJob, CompactionOutcome};
+pub(crate) use merge::merge_tables;
 pub(crate) use output::{Output, OutputFiles};
 pub(crate) use pick::{Compaction, pick, pick_range};
 pub(crate) use rules::LevelRules;

@@ -78,6 +78,11 @@ impl OutputFiles {
         Output::create(&*self.storage, number, options)
     }
 
+    /// Takes on the table `number`, which someone else creates.
+    pub(crate) fn claim(&mut self, number: u64) {
+        self.numbers.push(number);
+    }
+
     /// They are of use.
     pub(crate) fn keep(mut self) {
         self.numbers.clear();

@@ -19,11 +19,13 @@ mod cursor;
 mod filter;
 mod footer;
 mod reader;
+mod scan;
 pub(crate) mod varint;
 
 pub(crate) use builder::{TableBuilder, TableOptions};
 pub(crate) use cache::TableCache;
 pub(crate) use cursor::TableCursor;
+pub(crate) use scan::{Scanned, scan_table};
 
 #[cfg(test)]
 mod tests;

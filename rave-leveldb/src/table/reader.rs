@@ -112,14 +112,14 @@ impl Table {
 }
 
 /// The file of a table.
-struct TableFile<'a> {
-    files: &'a OpenFiles,
-    number: u64,
-    size: u64,
+pub(super) struct TableFile<'a> {
+    pub(super) files: &'a OpenFiles,
+    pub(super) number: u64,
+    pub(super) size: u64,
 }
 
 impl TableFile<'_> {
-    fn read_block(&self, handle: BlockHandle, access: Access) -> ReadResult<Bytes> {
+    pub(super) fn read_block(&self, handle: BlockHandle, access: Access) -> ReadResult<Bytes> {
         let damaged = |what| ReadError::Failed(damaged(&self.files.path(self.number), handle.offset, what));
         let end = handle.end(self.size).ok_or_else(|| damaged("a block beyond the end of the table"))?;
         let mut buffer = vec![0; (end - handle.offset) as usize];
@@ -137,7 +137,7 @@ impl TableFile<'_> {
 }
 
 /// Checks a block with its trailer, and decompresses it; `None` if it was not compressed.
-fn unpack(bytes: &[u8]) -> Result<Option<Vec<u8>>, &'static str> {
+pub(super) fn unpack(bytes: &[u8]) -> Result<Option<Vec<u8>>, &'static str> {
     let (checked, crc) = bytes.split_last_chunk::<4>().ok_or("a block without a trailer")?;
     if crc32c::crc32c(checked) != unmask(u32::from_le_bytes(*crc)) {
         return Err("checksum mismatch");

@@ -22,7 +22,7 @@ pub(crate) enum Contents {
 
 /// What the name of a file says about the directory it is in.
 enum Trace {
-    /// Nothing: lock files, what is left of writing `CURRENT`, and the sockets beside a database.
+    /// Nothing: lock files, what is left of writing `CURRENT` or kept by a repair, and the sockets beside a database.
     Neutral,
     /// There was a database.
     Data,
@@ -30,8 +30,20 @@ enum Trace {
     Foreign,
 }
 
+/// The name under which repair keeps the damaged file `name`.
+pub(crate) fn set_aside_name(name: &str) -> String {
+    format!("{name}{SET_ASIDE}")
+}
+
+/// Whether the file is one that repair has kept because it was damaged.
+pub(crate) fn is_set_aside(name: &str) -> bool {
+    name.strip_suffix(SET_ASIDE).is_some_and(|name| FileName::parse(name).is_some())
+}
+
+const SET_ASIDE: &str = ".damaged";
+
 fn trace(name: &str) -> Trace {
-    if name == "lost+found" || name.starts_with("rave-level") {
+    if is_set_aside(name) || name == "lost+found" || name.starts_with("rave-level") {
         return Trace::Neutral;
     }
     match FileName::parse(name) {

@@ -52,8 +52,8 @@ impl Manifest {
         Self { storage, number, target, limit, failed: None }
     }
 
-    /// Begins a database: writes the manifest `number` with one record and makes it the current one.
-    pub(super) fn create(storage: Arc<dyn Storage>, number: u64, record: &[u8], limit: u64) -> Result<Self> {
+    /// Begins a database, or replaces it: writes the manifest `number` with one record and makes it the current one.
+    pub(crate) fn create(storage: Arc<dyn Storage>, number: u64, record: &[u8], limit: u64) -> Result<Self> {
         let mut manifest = Self { storage, number, target: Target::New, limit, failed: None };
         manifest.begin(number, record)?;
         Ok(manifest)

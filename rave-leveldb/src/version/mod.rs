@@ -44,7 +44,9 @@ pub(crate) mod testing;
 mod tests;
 
 pub(crate) use builder::Builder;
-pub(crate) use directory::{Contents, contents, live_logs, obsolete_files, remove_files, remove_table};
+pub(crate) use directory::{
+    Contents, contents, is_set_aside, list, live_logs, obsolete_files, remove_files, remove_table, set_aside_name,
+};
 pub(crate) use edit::VersionEdit;
 pub(crate) use file::{BoundaryKey, FileMetaData, TableInfo, total_size};
 pub(crate) use level_cursor::LevelCursor;

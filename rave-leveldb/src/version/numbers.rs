@@ -1,5 +1,6 @@
 //! The numbers in the names of logs, tables and manifests.
 
+use crate::storage::FileName;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The next number; each is given away once.
@@ -26,4 +27,19 @@ impl FileNumbers {
     pub(crate) fn skip(&self, number: u64) {
         self.0.fetch_max(number.saturating_add(1), Ordering::Relaxed);
     }
+
+    /// Keeps clear of the numbers of files that are there.
+    pub(crate) fn skip_files(&self, names: &[String]) {
+        for name in names.iter().filter_map(|name| FileName::parse(name)) {
+            let number = match name {
+                FileName::Table(number) | FileName::Log(number) => number,
+                FileName::Manifest(number) | FileName::Temporary(number) => number,
+                FileName::Current | FileName::Lock | FileName::InfoLog | FileName::OldInfoLog => continue,
+            };
+            self.skip(number.min(HIGHEST));
+        }
+    }
 }
+
+/// Files with higher numbers are not the engine's: numbers must be left to give away.
+const HIGHEST: u64 = u64::MAX >> 1;

@@ -3,6 +3,7 @@
 use super::{
     LEVELS,
     builder::Builder,
+    directory::list,
     edit::VersionEdit,
     file::{BoundaryKey, FileMetaData},
     manifest::{Manifest, read_current, read_manifest},
@@ -12,7 +13,7 @@ use super::{
 };
 use crate::{
     compaction::{CompactionStatistics, LevelRules},
-    error::{damaged, io_failed},
+    error::damaged,
     key::{COMPARATOR_NAME, SequenceNumber},
     storage::{FileName, Storage},
 };
@@ -155,8 +156,18 @@ impl VersionSet {
         Ok(Recovered { set, manifest, torn: false })
     }
 
-    /// Finds the versions of a database that exists. Writes nothing.
+    /// Finds the versions of a database that exists. Writes nothing. Refuses if a table or the log that the manifest
+    /// names is missing: the manifest is then older than what was acknowledged, or files were lost.
     pub(crate) fn recover(storage: &Arc<dyn Storage>, options: SetOptions) -> Result<Recovered> {
+        let recovered = Self::read(storage, options)?;
+        match recovered.set.missing_files(&**storage)?.first() {
+            None => Ok(recovered),
+            Some(name) => Err(damaged(&storage.directory().join(name.to_string()), 0, "the file is missing")),
+        }
+    }
+
+    /// Finds the versions by the manifest alone, whether the files are there or not.
+    pub(crate) fn read(storage: &Arc<dyn Storage>, options: SetOptions) -> Result<Recovered> {
         let number = read_current(&**storage)?;
         let path = storage.directory().join(FileName::Manifest(number).to_string());
         let mut set = Self::new(options.rules, FileNumbers::new(number.saturating_add(1)));
@@ -176,8 +187,12 @@ impl VersionSet {
             return Err(damaged(&path, 0, "it does not say which numbers are taken"));
         }
         let (version, _) = builder.finish(&options.rules).map_err(|what| damaged(&path, 0, &what))?;
+        let mut seen = HashSet::new();
+        if let Some((_, file)) = version.all_files().find(|(_, file)| !seen.insert(file.number())) {
+            return Err(damaged(&path, 0, &format!("table {} is in two levels", file.number())));
+        }
         set.current = Arc::new(version);
-        set.check_files(&**storage)?;
+        set.numbers.skip_files(&list(&**storage)?);
         let manifest = Manifest::continuing(Arc::clone(storage), number, &tail, options.manifest_limit);
         Ok(Recovered { set, manifest, torn: !tail.whole })
     }
@@ -194,40 +209,12 @@ impl VersionSet {
         }
     }
 
-    /// Refuses if a table or the log that the manifest names is missing: the manifest is then older than what was
-    /// acknowledged, or files were lost. Keeps clear of the numbers of all files that are there.
-    fn check_files(&self, storage: &dyn Storage) -> Result<()> {
-        let names = storage.list().map_err(|error| io_failed("listing", storage.directory(), error))?;
-        let (mut tables, mut logs) = (HashSet::new(), HashSet::new());
-        for name in names.iter().filter_map(|name| FileName::parse(name)) {
-            let number = match name {
-                FileName::Table(number) => number,
-                FileName::Log(number) => number,
-                FileName::Manifest(number) | FileName::Temporary(number) => number,
-                FileName::Current | FileName::Lock | FileName::InfoLog | FileName::OldInfoLog => continue,
-            };
-            match name {
-                FileName::Table(_) => _ = tables.insert(number),
-                FileName::Log(_) => _ = logs.insert(number),
-                _ => {}
-            }
-            self.numbers.skip(number.min(HIGHEST_FILE_NUMBER));
-        }
-        let missing = |name: FileName| damaged(&storage.directory().join(name.to_string()), 0, "the file is missing");
-        let mut seen = HashSet::new();
-        for (_, file) in self.current.all_files() {
-            if !tables.contains(&file.number()) {
-                return Err(missing(FileName::Table(file.number())));
-            }
-            if !seen.insert(file.number()) {
-                let path = storage.directory().join(FileName::Table(file.number()).to_string());
-                return Err(damaged(&path, 0, "the manifest has it in two levels"));
-            }
-        }
-        if self.state.log_number > 0 && !logs.contains(&self.state.log_number) {
-            return Err(missing(FileName::Log(self.state.log_number)));
-        }
-        Ok(())
+    /// The tables of the current version that are not there, and the log that should be.
+    pub(crate) fn missing_files(&self, storage: &dyn Storage) -> Result<Vec<FileName>> {
+        let there: HashSet<FileName> = list(storage)?.iter().filter_map(|name| FileName::parse(name)).collect();
+        let tables = self.current.all_files().map(|(_, file)| FileName::Table(file.number()));
+        let log = (self.state.log_number > 0).then_some(FileName::Log(self.state.log_number));
+        Ok(tables.chain(log).filter(|name| !there.contains(name)).collect())
     }
 
     /// The version that reads use now.
@@ -365,6 +352,3 @@ impl VersionSet {
         })
     }
 }
-
-/// Files with higher numbers are not the engine's; a number must be left to give away.
-const HIGHEST_FILE_NUMBER: u64 = u64::MAX >> 1;

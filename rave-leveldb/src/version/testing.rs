@@ -1,6 +1,6 @@
 //! Hand-made tables and versions for tests.
 
-use super::{BoundaryKey, Builder, ObsoleteFiles, TableInfo, Version, VersionEdit};
+use super::{BoundaryKey, TableInfo, Version, VersionEdit};
 use crate::{
     compaction::LevelRules,
     key::{InternalKey, Kind},
@@ -26,10 +26,7 @@ pub(crate) fn adding(tables: impl IntoIterator<Item = (usize, TableInfo)>) -> Ve
 }
 
 pub(crate) fn version(rules: &LevelRules, tables: impl IntoIterator<Item = (usize, TableInfo)>) -> Version {
-    let (base, obsolete) = (Version::empty(rules), ObsoleteFiles::new());
-    let mut builder = Builder::new(&base, &obsolete);
-    builder.apply(&adding(tables));
-    builder.finish(rules).unwrap().0
+    Version::with_tables(rules, &tables.into_iter().collect::<Vec<_>>()).unwrap()
 }
 
 pub(crate) fn numbers<'a>(files: impl IntoIterator<Item = &'a Arc<super::FileMetaData>>) -> Vec<u64> {

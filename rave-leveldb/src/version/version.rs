@@ -2,8 +2,11 @@
 
 use super::{
     LEVELS,
-    file::{FileMetaData, total_size},
+    builder::Builder,
+    edit::VersionEdit,
+    file::{FileMetaData, TableInfo, total_size},
     level_cursor::LevelCursor,
+    obsolete::ObsoleteFiles,
 };
 use crate::{
     compaction::rules::{DEEPEST_FLUSH_LEVEL, LEVEL0_COMPACTION_TRIGGER, LevelRules},
@@ -65,6 +68,14 @@ impl Version {
     /// The version without tables.
     pub(crate) fn empty(rules: &LevelRules) -> Self {
         Self::new(std::array::from_fn(|_| Level::from([])), rules)
+    }
+
+    /// The version with these tables, whose levels are given; or what would be wrong with it.
+    pub(crate) fn with_tables(rules: &LevelRules, tables: &[(usize, TableInfo)]) -> Result<Self, String> {
+        let (base, obsolete) = (Self::empty(rules), ObsoleteFiles::new());
+        let mut builder = Builder::new(&base, &obsolete);
+        builder.apply(&VersionEdit { new_files: tables.to_vec(), ..VersionEdit::default() });
+        builder.finish(rules).map(|(version, _)| version)
     }
 
     /// The tables of a level; none if there is no such level.
