@@ -51,6 +51,8 @@ mod compaction;
 mod db;
 #[allow(dead_code)]
 mod error;
+#[cfg(feature = "testing")]
+mod fuzzing;
 #[allow(dead_code)]
 mod iterator;
 #[allow(dead_code)]
@@ -83,5 +85,6 @@ pub use store::Store;
 #[cfg(feature = "testing")]
 #[doc(hidden)]
 pub mod testing {
+    pub use crate::fuzzing::{disk_of, mend, read_log, read_manifest, read_table};
     pub use crate::storage::sim::{CrashMode, Fault, SimulatedDisk};
 }

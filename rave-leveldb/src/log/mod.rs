@@ -15,10 +15,14 @@
 //! seven bytes are left in a block, they are zeros. So reading can start anew at every block, whatever is before it.
 
 mod format;
+#[cfg(feature = "testing")]
+mod mend;
 mod reader;
 mod writer;
 
 pub(crate) use format::{mask, unmask};
+#[cfg(feature = "testing")]
+pub(crate) use mend::mend_log;
 pub(crate) use reader::{LogEntry, LogReader};
 pub(crate) use writer::LogWriter;
 

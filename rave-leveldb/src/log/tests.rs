@@ -153,10 +153,10 @@ fn a_log_cut_anywhere_gives_what_is_whole() {
 #[test]
 fn a_cut_in_the_filling_of_a_block_is_whole() {
     for left in 1..HEADER_LEN {
-        let first = vec![1; BLOCK_LEN - HEADER_LEN - left];
-        let (bytes, ends) = write(&[first.clone(), b"two".to_vec()]);
+        let records = [vec![1; BLOCK_LEN - HEADER_LEN - left], b"two".to_vec()];
+        let (bytes, ends) = write(&records);
         for cut in ends[0] as usize..=BLOCK_LEN {
-            assert_eq!(read(&bytes[..cut]), whole(&[first.clone()], cut));
+            assert_eq!(read(&bytes[..cut]), whole(&records[..1], cut));
             // And a writer can go on there.
             let storage = storage();
             let mut file = storage.create("log").unwrap();

@@ -8,7 +8,7 @@ pub(super) const FOOTER_LEN: usize = 48;
 /// Bytes behind every block: how it is compressed, and its checksum.
 pub(super) const TRAILER_LEN: usize = 5;
 
-const MAGIC: u64 = 0xdb47_7524_8b80_fb57;
+pub(super) const MAGIC: u64 = 0xdb47_7524_8b80_fb57;
 const HANDLES_LEN: usize = FOOTER_LEN - 8;
 
 /// Where a block is: its first byte and its length without the trailer.

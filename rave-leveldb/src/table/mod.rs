@@ -18,6 +18,8 @@ mod cache;
 mod cursor;
 mod filter;
 mod footer;
+#[cfg(feature = "testing")]
+mod mend;
 mod reader;
 mod scan;
 pub(crate) mod varint;
@@ -25,6 +27,8 @@ pub(crate) mod varint;
 pub(crate) use builder::{TableBuilder, TableOptions};
 pub(crate) use cache::TableCache;
 pub(crate) use cursor::TableCursor;
+#[cfg(feature = "testing")]
+pub(crate) use mend::mend_table;
 pub(crate) use scan::{Scanned, scan_table};
 
 #[cfg(test)]
