@@ -4,10 +4,13 @@
 
 mod disk;
 
-use disk::{Workload, contents, full, in_parallel, open};
+use disk::{Step, Workload, contents, full, in_parallel};
 use rave_core::{AbstractLevel, AbstractLevelExt, Batch, Code, WriteOptions};
-use rave_leveldb::testing::{CrashMode, SimulatedDisk};
-use std::{ops::RangeInclusive, path::Path};
+use rave_leveldb::{
+    LevelDb, Options,
+    testing::{CrashMode, SimulatedDisk},
+};
+use std::{ops::RangeInclusive, path::Path, time::Duration};
 
 /// Written after a recovery.
 const LATER: &[u8] = b"written later";
@@ -17,15 +20,13 @@ async fn crash(directory: &Path, workload: &Workload, crash_at: u64) -> (Simulat
     let disk = SimulatedDisk::new();
     disk.cold_sometimes(20);
     disk.crash_after(crash_at);
-    let Ok(db) = open(directory, &disk).await else { return (disk, 0, 0..=0) };
+    let Ok(db) = workload.open(directory, &disk).await else { return (disk, 0, 0..=0) };
     let progress = workload.run(&db, 0).await;
     db.close().await.unwrap();
-    assert_eq!(progress.error.is_some() || progress.acknowledged < workload.steps.len(), progress.error.is_some());
     if progress.error.is_some() {
         assert!(disk.crashed(), "{:?}", progress.error);
     }
-    let most = workload.steps.len().min(progress.acknowledged + 1);
-    (disk, progress.acknowledged, progress.synced..=most)
+    (disk, progress.acknowledged, progress.synced..=progress.submitted)
 }
 
 /// Opens what a crash left and checks it: it is the state after one of the steps `possible`. Then it has to be a
@@ -37,7 +38,9 @@ async fn check(
     possible: RangeInclusive<usize>,
     case: &str,
 ) {
-    let db = open(directory, disk).await.unwrap_or_else(|error| panic!("{case}: {}", error.full_message()));
+    let some = disk.size() % 3 == 0;
+    let for_reading = some.then(|| Options { read_only: true, ..workload.options(&disk.copy()) });
+    let db = workload.open(directory, disk).await.unwrap_or_else(|error| panic!("{case}: {}", error.full_message()));
     let mut found = contents(&db).await.unwrap_or_else(|error| panic!("{case}: {}", error.full_message()));
     let position = workload.position(&found, &case);
     assert!(
@@ -45,11 +48,20 @@ async fn check(
         "{case}: found the state after step {position:?}, but it has to be one of {possible:?}"
     );
     db.write_opts(Batch::new().put(LATER, "x"), WriteOptions { sync: true }).await.unwrap();
-    found.insert(LATER.to_vec(), b"x".to_vec());
     let lost = disk.after_crash(0, CrashMode::PowerLossNothing);
     db.close().await.unwrap();
+    if let Some(for_reading) = for_reading {
+        let db = LevelDb::with_options(directory, for_reading).open_store().await.unwrap();
+        assert!(contents(&db).await.unwrap() == found, "{case}: other contents for one who only reads");
+        assert_eq!(db.put(LATER, "x").await.unwrap_err().code(), Code::ReadOnly);
+        db.close().await.unwrap();
+    }
+    found.insert(LATER.to_vec(), b"x".to_vec());
     for (how, disk) in [("reopened", disk), ("synced and crashed", &lost)] {
-        let db = open(directory, disk).await.unwrap_or_else(|error| panic!("{case}, {how}: {}", error.full_message()));
+        let db = workload
+            .open(directory, disk)
+            .await
+            .unwrap_or_else(|error| panic!("{case}, {how}: {}", error.full_message()));
         assert!(contents(&db).await.unwrap() == found, "{case}: changed when {how}");
         db.close().await.unwrap();
         let files = disk.files();
@@ -73,13 +85,11 @@ fn operations(workload: &Workload) -> u64 {
     disk.operations() + 10
 }
 
-#[test]
-fn after_a_crash_in_any_operation_a_prefix_of_the_batches_is_there() {
-    let workload = Workload::new(1, 120);
-    let cases: Vec<_> = (0..operations(&workload)).collect();
-    println!("{} operations", cases.len());
+/// Crashes in every operation of the workload, or in every `stride`th, and checks what is left in every mode.
+fn crash_everywhere(workload: &Workload, stride: usize) {
+    let cases: Vec<_> = (0..operations(workload)).step_by(if full() { 1 } else { stride }).collect();
     in_parallel(&cases, async |directory, &crash_at| {
-        let (crashed, acknowledged, possible) = crash(directory, &workload, crash_at).await;
+        let (crashed, acknowledged, possible) = crash(directory, workload, crash_at).await;
         for mode in CrashMode::ALL {
             let seeds = if mode == CrashMode::PowerLossNothing {
                 1
@@ -92,10 +102,36 @@ fn after_a_crash_in_any_operation_a_prefix_of_the_batches_is_there() {
                 let seed = crash_at * 100 + seed;
                 let disk = crashed.after_crash(seed, mode);
                 let case = format!("crashed in operation {crash_at}, {mode:?}, seed {seed}");
-                check(directory, &workload, &disk, must_be_left(mode, acknowledged, &possible), &case).await;
+                check(directory, workload, &disk, must_be_left(mode, acknowledged, &possible), &case).await;
             }
         }
     });
+}
+
+/// Seeds of workloads.
+fn seeds(first: u64) -> std::ops::Range<u64> {
+    first..first + if full() { 5 } else { 1 }
+}
+
+#[test]
+fn after_a_crash_in_any_operation_a_prefix_of_the_batches_is_there() {
+    for seed in seeds(100) {
+        crash_everywhere(&Workload::new(seed, 120), 1);
+    }
+}
+
+#[test]
+fn after_a_crash_while_several_write_a_prefix_of_the_batches_is_there() {
+    for seed in seeds(200) {
+        crash_everywhere(&Workload::new(seed, 120).at_once(6).slow_tables(Duration::from_micros(500)), 3);
+    }
+}
+
+#[test]
+fn after_a_crash_in_logs_of_many_blocks_a_prefix_of_the_batches_is_there() {
+    for seed in seeds(300) {
+        crash_everywhere(&Workload::large(seed, 100).at_once(3).slow_tables(Duration::from_micros(500)), 4);
+    }
 }
 
 #[test]
@@ -122,7 +158,7 @@ fn after_a_crash_in_the_recovery_from_a_crash_a_prefix_of_the_batches_is_there()
                 let recovering = disk.copy();
                 recovering.crash_after(again_at);
                 let mut later = None;
-                if let Ok(db) = open(directory, &recovering).await {
+                if let Ok(db) = workload.open(directory, &recovering).await {
                     later =
                         Some(db.write_opts(Batch::new().put(LATER, "x"), WriteOptions { sync: true }).await.is_ok());
                     db.close().await.unwrap();
@@ -156,7 +192,7 @@ async fn check_with_later(
     later: Option<bool>,
     case: &str,
 ) {
-    let db = open(directory, disk).await.unwrap_or_else(|error| panic!("{case}: {}", error.full_message()));
+    let db = workload.open(directory, disk).await.unwrap_or_else(|error| panic!("{case}: {}", error.full_message()));
     let found = db.get(LATER).await.unwrap();
     assert!(found.is_some() || later != Some(true), "{case}: a synced write is lost");
     assert!(found.is_none() || later.is_some(), "{case}: a write that was never made");
@@ -168,7 +204,7 @@ async fn check_with_later(
 /// A database of some tables and a log that is not empty, and what is in it.
 async fn intact(directory: &Path, workload: &Workload) -> SimulatedDisk {
     let disk = SimulatedDisk::new();
-    let db = open(directory, &disk).await.unwrap();
+    let db = workload.open(directory, &disk).await.unwrap();
     let progress = workload.run(&db, 0).await;
     assert_eq!(progress.acknowledged, workload.steps.len());
     db.close().await.unwrap();
@@ -202,7 +238,7 @@ async fn check_damaged(
         // Damage of what names other files may show in those.
         assert!(manifest || error.full_message().contains(name), "{case}: {}", error.full_message());
     };
-    let db = match open(directory, disk).await {
+    let db = match workload.open(directory, disk).await {
         Ok(db) => db,
         Err(error) => {
             check_error(&error);
@@ -314,6 +350,68 @@ fn damage_of_any_byte_is_an_error_or_harmless() {
     assert!(errors > cases.len() / 3, "only {errors} of {} were noticed", cases.len());
 }
 
+/// Power loss takes sectors only of what was written after the last sync. A log shows how far that was, so a sector that
+/// is missing before is damage.
+#[test]
+fn a_lost_sector_of_what_was_synced_is_an_error() {
+    const SECTOR: usize = 512;
+    let workload = Workload::large(43, 10);
+    let directory = tempfile::tempdir().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let (origin, log, synced) = runtime.block_on(async {
+        let disk = SimulatedDisk::new();
+        let db = workload.open(directory.path(), &disk).await.unwrap();
+        let log = disk.files().into_iter().find(|name| name.ends_with(".log")).unwrap();
+        let mut synced = Vec::new();
+        for (i, step) in workload.steps.iter().enumerate() {
+            let Step::Write(batch, _) = step else { continue };
+            let sync = i % 4 == 2;
+            db.write_opts(batch.clone(), WriteOptions { sync }).await.unwrap();
+            if sync {
+                synced.push(disk.read(&log).unwrap().len());
+            }
+        }
+        db.close().await.unwrap();
+        assert_eq!(disk.files().into_iter().filter(|name| name.ends_with(".log")).collect::<Vec<_>>(), [log.clone()]);
+        (disk, log, synced)
+    });
+    let len = origin.read(&log).unwrap().len();
+    let known = *synced.last().unwrap();
+    assert!(len > 40_000 && known > 33_000 && known < len, "{synced:?} of {len}: too little to show anything");
+    let sectors: Vec<_> = (0..len.div_ceil(SECTOR)).collect();
+    in_parallel(&sectors, async |directory, &sector| {
+        let disk = origin.copy();
+        let (from, to) = (sector * SECTOR, len.min((sector + 1) * SECTOR));
+        disk.edit(&log, |data| data[from..to].fill(0));
+        // What the log has behind the synced bytes says that they were.
+        let expect = if to + 64 <= known { Expect::Right } else { Expect::Prefix };
+        let case = format!("sector {sector} of {log} is lost");
+        let errors = check_damaged(directory, &workload, &disk, &log, expect, &case).await;
+        assert!(errors > 0 || expect == Expect::Prefix, "{case}");
+        assert!(errors == 0 || from < known, "{case}: power loss may take it");
+    });
+}
+
+#[test]
+fn damage_in_a_log_of_several_blocks_is_an_error_or_harmless() {
+    let workload = Workload::large(43, 10);
+    let directory = tempfile::tempdir().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let origin = runtime.block_on(intact(directory.path(), &workload));
+    let log = origin.files().into_iter().rfind(|name| name.ends_with(".log")).unwrap();
+    let len = origin.read(&log).unwrap().len();
+    assert!(len > 33_000, "{len}: only one block");
+    let bytes: Vec<_> = (0..len).step_by(if full() { 1 } else { 101 }).collect();
+    in_parallel(&bytes, async |directory, &byte| {
+        for mask in [1, 0xff] {
+            let disk = origin.copy();
+            disk.flip(&log, byte, mask);
+            let case = format!("byte {byte} of {log} xor {mask:#x}");
+            check_damaged(directory, &workload, &disk, &log, Expect::LastMayMiss, &case).await;
+        }
+    });
+}
+
 #[test]
 fn a_missing_file_is_an_error() {
     let workload = small();
@@ -324,10 +422,10 @@ fn a_missing_file_is_an_error() {
         let disk = origin.copy();
         disk.delete(&name);
         runtime.block_on(async {
-            let error = match open(directory.path(), &disk).await {
+            let error = match workload.open(directory.path(), &disk).await {
                 Err(error) => error,
                 Ok(db) => {
-                    let error = contents(&db).await.expect_err(&name);
+                    let Err(error) = contents(&db).await else { panic!("{name} is not missed") };
                     db.close().await.unwrap();
                     error
                 }

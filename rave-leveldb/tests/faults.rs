@@ -2,7 +2,7 @@
 
 mod disk;
 
-use disk::{Contents, Step, Workload, contents, full, in_parallel, open};
+use disk::{Contents, Step, Workload, contents, full, in_parallel};
 use rave_core::{AbstractLevel, AbstractLevelExt, Code, Effect, KeyRange};
 use rave_leveldb::{
     Store,
@@ -48,7 +48,7 @@ fn operations(workload: &Workload, start: Option<&SimulatedDisk>) -> u64 {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let disk = start.map_or_else(SimulatedDisk::new, SimulatedDisk::copy);
     runtime.block_on(async {
-        let db = open(directory.path(), &disk).await.unwrap();
+        let db = workload.open(directory.path(), &disk).await.unwrap();
         if start.is_none() {
             assert!(workload.run(&db, 0).await.error.is_none());
         }
@@ -87,14 +87,14 @@ fn check_contents(found: &Contents, workload: &Workload, acknowledged: usize, ca
 /// The disk works again: the database opens, has what was acknowledged, and takes the rest of the workload.
 async fn check_healed(directory: &Path, workload: &Workload, acknowledged: usize, disk: &SimulatedDisk, case: &str) {
     disk.heal();
-    let db = open(directory, disk).await.unwrap_or_else(|error| panic!("{case}: {}", error.full_message()));
+    let db = workload.open(directory, disk).await.unwrap_or_else(|error| panic!("{case}: {}", error.full_message()));
     let found = contents(&db).await.unwrap_or_else(|error| panic!("{case}: {}", error.full_message()));
     check_contents(&found, workload, acknowledged, case);
     let position = *workload.position(&found, &case).end();
     let progress = workload.run(&db, position.min(acknowledged + 1)).await;
     assert!(progress.error.is_none(), "{case}: {:?}", progress.error);
     db.close().await.unwrap();
-    let db = open(directory, disk).await.unwrap();
+    let db = workload.open(directory, disk).await.unwrap();
     assert!(contents(&db).await.unwrap() == *workload.states.last().unwrap(), "{case}: wrong in the end");
     db.close().await.unwrap();
     let files = disk.files();
@@ -114,7 +114,7 @@ fn a_failure_in_any_operation_loses_nothing_acknowledged() {
         case.arrange(&disk);
         let text = format!("{case:?}");
         let mut acknowledged = 0;
-        match open(directory, &disk).await {
+        match workload.open(directory, &disk).await {
             Err(error) => assert_eq!(error.code(), Code::Io, "{text}: {}", error.full_message()),
             Ok(db) => {
                 let progress = workload.run(&db, 0).await;
@@ -152,7 +152,7 @@ fn a_failure_in_any_operation_of_an_opening_loses_nothing() {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let origin = runtime.block_on(async {
         let disk = SimulatedDisk::new();
-        let db = open(directory.path(), &disk).await.unwrap();
+        let db = workload.open(directory.path(), &disk).await.unwrap();
         for step in &workload.steps[..taken] {
             disk::take(&db, step).await.unwrap();
         }
@@ -169,7 +169,7 @@ fn a_failure_in_any_operation_of_an_opening_loses_nothing() {
         let disk = origin.copy();
         case.arrange(&disk);
         let text = format!("opening, {case:?}");
-        match open(directory, &disk).await {
+        match workload.open(directory, &disk).await {
             Err(error) => assert_eq!(error.code(), Code::Io, "{text}: {}", error.full_message()),
             Ok(db) => {
                 match contents(&db).await {
@@ -193,7 +193,7 @@ async fn the_failing_write_says_that_its_effect_is_unknown() {
                 }
                 let directory = tempfile::tempdir().unwrap();
                 let disk = SimulatedDisk::new();
-                let db = open(directory.path(), &disk).await.unwrap();
+                let db = workload.open(directory.path(), &disk).await.unwrap();
                 db.put("a", "1").await.unwrap();
                 // The first sync also syncs the directory.
                 let options = rave_core::WriteOptions { sync: true };
@@ -208,7 +208,7 @@ async fn the_failing_write_says_that_its_effect_is_unknown() {
                 assert_eq!(db.get("b").await.unwrap().as_deref(), Some(&b"2"[..]));
                 assert_eq!(db.put("d", "4").await.unwrap_err().effect(), Effect::None, "{case}");
                 db.close().await.unwrap();
-                let db = open(directory.path(), &disk).await.unwrap();
+                let db = workload.open(directory.path(), &disk).await.unwrap();
                 assert_eq!(db.get("b").await.unwrap().as_deref(), Some(&b"2"[..]), "{case}");
                 assert_eq!(db.get("d").await.unwrap(), None, "{case}");
                 db.put("d", "5").await.unwrap();
@@ -223,10 +223,10 @@ async fn a_read_that_fails_is_an_error_and_harms_nothing() {
     let workload = Workload::new(13, 60);
     let directory = tempfile::tempdir().unwrap();
     let disk = SimulatedDisk::new();
-    let db = open(directory.path(), &disk).await.unwrap();
+    let db = workload.open(directory.path(), &disk).await.unwrap();
     assert!(workload.run(&db, 0).await.error.is_none());
     db.close().await.unwrap();
-    let db = open(directory.path(), &disk).await.unwrap();
+    let db = workload.open(directory.path(), &disk).await.unwrap();
     disk.fail_reads(true);
     let mut failed = 0;
     for (key, value) in workload.states.last().unwrap() {

@@ -6,11 +6,14 @@ use rave_core::{
 use rave_leveldb::{Compression, LevelDb, Options, Store, testing::SimulatedDisk};
 use std::{
     collections::BTreeMap,
+    future::poll_fn,
     path::Path,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
+    task::Poll,
+    time::Duration,
 };
 
 pub type Contents = BTreeMap<Vec<u8>, Vec<u8>>;
@@ -33,11 +36,36 @@ pub struct Workload {
     pub states: Vec<Contents>,
     /// Before these steps the whole database is compacted.
     compactions: Vec<usize>,
+    /// So many steps are taken at the same time.
+    at_once: usize,
+    /// Whether values are so long that logs and manifests have several blocks.
+    large: bool,
+    /// How long syncs of tables take, while more is written.
+    delay: Duration,
 }
 
 impl Workload {
     /// So many steps on few keys; `seed` chooses what they do.
     pub fn new(seed: u64, count: usize) -> Self {
+        Self::with_values(seed, count, 90)
+    }
+
+    /// The same with values so long that logs and tables have several blocks.
+    pub fn large(seed: u64, count: usize) -> Self {
+        Self { large: true, ..Self::with_values(seed, count, 9000) }
+    }
+
+    /// The same with up to so many steps taken at the same time.
+    pub fn at_once(self, at_once: usize) -> Self {
+        Self { at_once, ..self }
+    }
+
+    /// The same on a disk that takes so long to sync a table.
+    pub fn slow_tables(self, delay: Duration) -> Self {
+        Self { delay, ..self }
+    }
+
+    fn with_values(seed: u64, count: usize, longest: usize) -> Self {
         let mut random = fastrand::Rng::with_seed(seed);
         let mut contents = Contents::new();
         let (mut steps, mut states) = (Vec::new(), vec![contents.clone()]);
@@ -57,7 +85,7 @@ impl Workload {
                         batch = batch.del(&key);
                         contents.remove(&key);
                     } else {
-                        let value: Vec<u8> = (0..random.usize(0..90)).map(|_| random.u8(1..)).collect();
+                        let value: Vec<u8> = (0..random.usize(0..longest)).map(|_| random.u8(1..)).collect();
                         batch = batch.put(&key, &value);
                         contents.insert(key, value);
                     }
@@ -73,29 +101,57 @@ impl Workload {
             steps.push(step);
             states.push(contents.clone());
         }
-        Self { steps, states, compactions: vec![count / 2, count * 9 / 10] }
+        // Short workloads are to leave a log.
+        let compactions = if count > 10 { vec![count / 2, count * 9 / 10] } else { Vec::new() };
+        Self { steps, states, compactions, at_once: 1, large: false, delay: Duration::ZERO }
     }
 
-    /// Does the steps from `start` on until one fails.
+    /// Options that bring so few writes through every rule of the engine.
+    pub fn options(&self, disk: &SimulatedDisk) -> Options {
+        let scale = if self.large { 20 } else { 1 };
+        Options {
+            disk: Some(disk.clone()),
+            write_buffer_size: 4000 * scale,
+            max_file_size: 1500 * scale,
+            block_size: 200,
+            cache_bytes: 2000,
+            max_open_files: 4,
+            compression: Compression::None,
+            ..Options::default()
+        }
+    }
+
+    /// Opens what is on the disk.
+    pub async fn open(&self, directory: &Path, disk: &SimulatedDisk) -> Result<Arc<Store>> {
+        disk.slow_tables(self.delay);
+        LevelDb::with_options(directory, self.options(disk)).open_store().await
+    }
+
+    /// Takes the steps from `start` on until one fails.
     pub async fn run(&self, db: &Store, start: usize) -> Progress {
-        let mut progress = Progress { acknowledged: start, ..Progress::default() };
-        for (i, step) in self.steps.iter().enumerate().skip(start) {
-            if self.compactions.contains(&i)
+        let mut progress = Progress { acknowledged: start, submitted: start, ..Progress::default() };
+        let mut next = start;
+        while next < self.steps.len() && progress.error.is_none() {
+            if self.compactions.contains(&next)
                 && let Err(error) = db.compact_range(KeyRange::all()).await
             {
                 progress.error = Some(error);
-                return progress;
+                break;
             }
-            match take(db, step).await {
-                Ok(()) => progress.acknowledged = i + 1,
-                Err(error) => {
-                    progress.error = Some(error);
-                    progress.in_write = true;
-                    return progress;
+            let compaction = self.compactions.iter().copied().find(|at| *at > next).unwrap_or(self.steps.len());
+            let group = &self.steps[next..compaction.min(next + 1 + next % self.at_once)];
+            progress.submitted = next + group.len();
+            let results = together(group.iter().map(|step| take(db, step)).collect()).await;
+            for (step, result) in group.iter().zip(results) {
+                next += 1;
+                match result {
+                    // All steps before were taken before.
+                    Ok(()) => progress.acknowledged = next,
+                    Err(error) => _ = progress.error.get_or_insert(error),
                 }
-            }
-            if matches!(step, Step::Write(_, true)) {
-                progress.synced = i + 1;
+                if progress.acknowledged == next && matches!(step, Step::Write(_, true)) {
+                    progress.synced = next;
+                }
             }
         }
         progress
@@ -128,6 +184,23 @@ fn difference(found: &Contents, expected: Option<&Contents>) -> String {
     format!("by its counter it is after step {counter}: missing {missing:?}, extra {extra:?}, other values {other:?}")
 }
 
+/// Waits for all of the futures, which are begun in order.
+async fn together<F: Future>(futures: Vec<F>) -> Vec<F::Output> {
+    let mut pending: Vec<_> = futures.into_iter().map(|future| (Box::pin(future), None)).collect();
+    poll_fn(|context| {
+        for (future, output) in &mut pending {
+            if output.is_none()
+                && let Poll::Ready(ready) = future.as_mut().poll(context)
+            {
+                *output = Some(ready);
+            }
+        }
+        if pending.iter().all(|(_, output)| output.is_some()) { Poll::Ready(()) } else { Poll::Pending }
+    })
+    .await;
+    pending.into_iter().filter_map(|(_, output)| output).collect()
+}
+
 pub async fn take(db: &Store, step: &Step) -> Result<()> {
     match step {
         Step::Write(batch, sync) => db.write_opts(batch.clone(), WriteOptions { sync: *sync }).await,
@@ -146,28 +219,10 @@ pub struct Progress {
     pub acknowledged: usize,
     /// of which so many by a write with sync.
     pub synced: usize,
+    /// So many were begun.
+    pub submitted: usize,
     /// Why it ended early.
     pub error: Option<rave_core::Error>,
-    /// Whether the error was that of a step.
-    pub in_write: bool,
-}
-
-/// Options that bring a small workload through every rule of the engine.
-pub fn options(disk: &SimulatedDisk) -> Options {
-    Options {
-        disk: Some(disk.clone()),
-        write_buffer_size: 4000,
-        max_file_size: 1500,
-        block_size: 200,
-        cache_bytes: 2000,
-        max_open_files: 4,
-        compression: Compression::None,
-        ..Options::default()
-    }
-}
-
-pub async fn open(directory: &Path, disk: &SimulatedDisk) -> Result<Arc<Store>> {
-    LevelDb::with_options(directory, options(disk)).open_store().await
 }
 
 /// All entries; forward, backward and one by one they have to be the same.

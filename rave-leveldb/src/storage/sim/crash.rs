@@ -101,7 +101,9 @@ impl Content {
                 while sector < data.len() {
                     let end = (sector / SECTOR + 1).saturating_mul(SECTOR).min(data.len());
                     if random.u8(0..10) >= chance {
-                        data[sector..end].fill(0);
+                        let earlier: Vec<_> = self.ends.iter().filter(|&&at| sector < at && at < end).collect();
+                        let from = if random.bool() { random.choice(earlier) } else { None };
+                        data[from.map_or(sector, |&at| at)..end].fill(0);
                     }
                     sector = end;
                 }
@@ -158,12 +160,13 @@ mod tests {
         storage.sync_directory().unwrap();
         file.write(&mut [IoSlice::new(b"ab")]).unwrap();
         file.sync().unwrap();
-        file.write(&mut [IoSlice::new(b"c"), IoSlice::new(b"d")]).unwrap();
+        file.write(&mut [IoSlice::new(b"c")]).unwrap();
+        file.write(&mut [IoSlice::new(b""), IoSlice::new(b"d")]).unwrap();
         assert_eq!(outcomes(&disk, "file", CrashMode::ProcessKilled), some(&[b"abcd"]));
         assert_eq!(outcomes(&disk, "file", CrashMode::PowerLossPrefix), some(&[b"ab", b"abc", b"abcd"]));
         assert_eq!(outcomes(&disk, "file", CrashMode::PowerLossNothing), some(&[b"ab"]));
         let sectors = outcomes(&disk, "file", CrashMode::PowerLossSectors);
-        assert_eq!(sectors, some(&[b"ab", b"ab\0", b"ab\0\0", b"abc", b"abcd"]));
+        assert_eq!(sectors, some(&[b"ab", b"ab\0", b"ab\0\0", b"abc", b"abc\0", b"abcd"]));
         assert_eq!((disk.syncs("file"), disk.bytes_written()), (1, 4));
     }
 

@@ -1,7 +1,7 @@
 //! The simulated disk as the engine sees it.
 
 use super::{
-    super::{Access, ReadFile, Storage, WriteFile},
+    super::{Access, FileName, ReadFile, Storage, WriteFile},
     Change, Content, Disk, Fate, Fault, Node, dead,
 };
 use std::{
@@ -94,13 +94,13 @@ impl Storage for SimulatedStorage {
                 node
             }
         };
-        Ok(Box::new(Writer { disk: self.disk.clone(), node, name: name.to_owned() }))
+        Ok(Box::new(Writer::new(&self.disk, node, name)))
     }
 
     fn append(&self, name: &str) -> io::Result<Box<dyn WriteFile>> {
         self.disk.begin(|| format!("append {name}")).outcome()?;
         let node = find(&self.disk.directory.lock().names, name)?;
-        Ok(Box::new(Writer { disk: self.disk.clone(), node, name: name.to_owned() }))
+        Ok(Box::new(Writer::new(&self.disk, node, name)))
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
@@ -175,6 +175,14 @@ struct Writer {
     disk: Arc<Disk>,
     node: Arc<Node>,
     name: String,
+    is_table: bool,
+}
+
+impl Writer {
+    fn new(disk: &Arc<Disk>, node: Arc<Node>, name: &str) -> Self {
+        let is_table = matches!(FileName::parse(name), Some(FileName::Table(_)));
+        Self { disk: disk.clone(), node, name: name.to_owned(), is_table }
+    }
 }
 
 impl WriteFile for Writer {
@@ -195,16 +203,24 @@ impl WriteFile for Writer {
             content.data.extend_from_slice(part);
         }
         content.data.truncate(start + taken);
+        content.ends.push(start + taken);
         self.disk.bytes_written.fetch_add(taken as u64, Ordering::Relaxed);
         fate.outcome()
     }
 
     fn sync(&mut self) -> io::Result<()> {
+        if self.is_table {
+            let delay = *self.disk.table_delay.lock();
+            if !delay.is_zero() {
+                std::thread::sleep(delay);
+            }
+        }
         let fate = self.disk.begin(|| format!("sync {}", self.name));
         let mut content = self.node.content.write();
         match fate {
             Fate::Done | Fate::Fails(Fault::IoAfterEffect) if !content.broken => {
                 content.synced = content.data.len();
+                content.ends.clear();
                 content.before = None;
                 content.syncs += 1;
             }

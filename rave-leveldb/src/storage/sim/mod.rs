@@ -21,6 +21,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 
 /// A disk in memory. Clones are the same disk.
@@ -40,7 +41,8 @@ pub enum CrashMode {
     /// Of each file a prefix of the unsynced bytes is kept; of the directory a prefix or any choice of the unsynced
     /// changes.
     PowerLossPrefix,
-    /// Each 512-byte sector of unsynced bytes is kept, or is zeros; directories as in `PowerLossPrefix`.
+    /// Each 512-byte sector of unsynced bytes is kept, or is zeros, or zeros from the end of some write on: so it was when
+    /// it reached the disk for the last time. Directories as in `PowerLossPrefix`.
     PowerLossSectors,
     /// Nothing unsynced is kept.
     PowerLossNothing,
@@ -91,6 +93,8 @@ struct Disk {
     /// How many of a hundred reads from memory find that the disk is needed.
     cold_percent: AtomicU8,
     cold_draws: AtomicU64,
+    /// How long syncing a table takes.
+    table_delay: Mutex<Duration>,
     read_handles: AtomicUsize,
     bytes_written: AtomicU64,
     /// What each operation was, if a test wants to know.
@@ -148,6 +152,8 @@ struct Content {
     data: Vec<u8>,
     /// So many bytes survive power loss.
     synced: usize,
+    /// Where the writes ended that are not synced.
+    ends: Vec<usize>,
     /// What was synced before the file was emptied, as long as the emptying is not.
     before: Option<Vec<u8>>,
     /// A sync failed: what is not synced never will be.
@@ -180,6 +186,7 @@ impl Disk {
             reads_fail: AtomicBool::new(false),
             cold_percent: AtomicU8::new(0),
             cold_draws: AtomicU64::new(0),
+            table_delay: Mutex::default(),
             read_handles: AtomicUsize::new(0),
             bytes_written: AtomicU64::new(0),
             trace: Mutex::new(None),
@@ -305,6 +312,11 @@ impl SimulatedDisk {
     /// Lets so many of a hundred reads that must not wait find that they would have to.
     pub fn cold_sometimes(&self, percent: u8) {
         self.disk.cold_percent.store(percent, Ordering::Relaxed);
+    }
+
+    /// Lets syncs of tables take so long, so that more is written while they are under way.
+    pub fn slow_tables(&self, delay: Duration) {
+        *self.disk.table_delay.lock() = delay;
     }
 
     /// Notes from now on what each operation is, for [`trace`](Self::trace).
