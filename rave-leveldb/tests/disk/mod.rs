@@ -147,7 +147,11 @@ impl Workload {
                 match result {
                     // All steps before were taken before.
                     Ok(()) => progress.acknowledged = next,
-                    Err(error) => _ = progress.error.get_or_insert(error),
+                    Err(error) if progress.error.is_none() => {
+                        progress.error = Some(error);
+                        progress.first_failed = next - 1;
+                    }
+                    Err(_) => {}
                 }
                 if progress.acknowledged == next && matches!(step, Step::Write(_, true)) {
                     progress.synced = next;
@@ -221,6 +225,8 @@ pub struct Progress {
     pub synced: usize,
     /// So many were begun.
     pub submitted: usize,
+    /// The first that failed.
+    pub first_failed: usize,
     /// Why it ended early.
     pub error: Option<rave_core::Error>,
 }
