@@ -21,7 +21,7 @@ pub(crate) mod testing;
 mod tests;
 
 pub(crate) use flush::build_table;
-pub(crate) use job::{CompactionJob, CompactionOutcome};
+pub(crate) use job::CompactionJob;
 pub(crate) use merge::merge_tables;
 pub(crate) use output::{Output, OutputFiles};
 pub(crate) use pick::{Compaction, pick, pick_range};

@@ -2,7 +2,7 @@
 
 use super::{Compaction, CompactionJob, LevelRules, Output, pick_range};
 use crate::{
-    iterator::{Cursor, MergingCursor},
+    iterator::MergingCursor,
     key::{InternalKey, Kind},
     options::Compression,
     storage::{Access, OpenFiles, Storage, sim::SimulatedDisk},

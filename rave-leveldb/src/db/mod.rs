@@ -56,7 +56,7 @@ use crate::{
 use append::Appender;
 use current::Current;
 use failure::Failure;
-use open::{Replay, Replayed};
+pub(crate) use open::{Replay, Replayed};
 use parking_lot::{Condvar, Mutex};
 use queue::WriteQueue;
 use range::RangeCompaction;

@@ -38,13 +38,13 @@ struct Tear {
 }
 
 /// How a log that was replayed can be continued.
-pub(super) struct Tail {
+pub(crate) struct Tail {
     pub(super) number: u64,
     pub(super) length: u64,
 }
 
 /// The logs, applied one after the other.
-pub(super) struct Replay<'a, F> {
+pub(crate) struct Replay<'a, F> {
     storage: &'a dyn Storage,
     write_buffer: usize,
     /// Makes a table of a full memtable.
@@ -62,16 +62,16 @@ pub(super) struct Replay<'a, F> {
 }
 
 /// What came of it.
-pub(super) struct Replayed {
-    pub(super) sequence: SequenceNumber,
+pub(crate) struct Replayed {
+    pub(crate) sequence: SequenceNumber,
     /// The writes that no table has.
-    pub(super) memtable: Arc<MemTable>,
+    pub(crate) memtable: Arc<MemTable>,
     /// The log that has exactly these writes and can be continued.
-    pub(super) tail: Option<Tail>,
+    pub(crate) tail: Option<Tail>,
 }
 
 impl<'a, F: FnMut(&Arc<MemTable>) -> Result<()>> Replay<'a, F> {
-    pub(super) fn new(storage: &'a dyn Storage, write_buffer: usize, sequence: SequenceNumber, spill: F) -> Self {
+    pub(crate) fn new(storage: &'a dyn Storage, write_buffer: usize, sequence: SequenceNumber, spill: F) -> Self {
         Self {
             storage,
             write_buffer,
@@ -87,7 +87,7 @@ impl<'a, F: FnMut(&Arc<MemTable>) -> Result<()>> Replay<'a, F> {
     }
 
     /// Applies the log `number`, which is newer than all before.
-    pub(super) fn replay(&mut self, number: u64) -> Result<()> {
+    pub(crate) fn replay(&mut self, number: u64) -> Result<()> {
         let name = FileName::Log(number).to_string();
         let path = self.storage.directory().join(&name);
         let file = self.storage.open(&name).map_err(|error| io_failed("opening", &path, error))?;
@@ -164,7 +164,7 @@ impl<'a, F: FnMut(&Arc<MemTable>) -> Result<()>> Replay<'a, F> {
     }
 
     /// Ends the replay.
-    pub(super) fn finish(mut self) -> Result<Replayed> {
+    pub(crate) fn finish(mut self) -> Result<Replayed> {
         // One that ends before the manifest's number cannot go on: the next log would seem to follow on missing writes.
         let complete = self.reached.is_some_and(|reached| reached >= self.sequence);
         let continues = self.logs == 1 && self.tear.is_none() && !self.spilled && complete;

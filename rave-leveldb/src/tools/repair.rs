@@ -13,7 +13,7 @@ use super::{
     destroy::create_log,
     manifest_of,
     report::Meter,
-    salvage::{Survey, length, rewrite_table, survey_log, survey_table},
+    salvage::{Survey, length, replay, rewrite_table, survey_log, survey_table},
     verify::name_of,
 };
 use crate::{
@@ -201,10 +201,7 @@ impl Repair<'_> {
         for &number in &sources.tables {
             sound.extend(self.table(number)?);
         }
-        let mut from_logs = Vec::new();
-        for (index, &number) in sources.logs.iter().enumerate() {
-            self.log(number, index + 1 == sources.logs.len(), &mut from_logs)?;
-        }
+        let from_logs = self.logs(sources)?;
         let mut new_files = match &sources.listed {
             Some(listed) => self.arrange(listed, &sound)?,
             None => None,
@@ -273,27 +270,56 @@ impl Repair<'_> {
         Ok(table.map(|info| Sound { was: number, info }))
     }
 
-    /// Converts a log to tables.
-    fn log(&mut self, number: u64, newest: bool, tables: &mut Vec<TableInfo>) -> Result<()> {
+    /// Converts the logs to tables: as opening would, if it would, so that what a crash has torn off stays off; else with
+    /// every batch that can be read.
+    fn logs(&mut self, sources: &Sources) -> Result<Vec<TableInfo>> {
+        let (storage, buffer) = (self.storage, self.options.write_buffer_size);
+        let replay = |spill: &mut dyn FnMut(&Arc<MemTable>) -> Result<()>| {
+            replay(&**storage, &sources.logs, sources.last_sequence, buffer, spill)
+        };
+        let opens = match replay(&mut |_| Ok(())) {
+            Ok(_) => sources.listed.is_some(),
+            Err(error) if error.code() == Code::Corruption => false,
+            Err(error) => return Err(error),
+        };
+        let mut tables = Vec::new();
+        if opens {
+            let sequence = replay(&mut |memtable| {
+                tables.extend(flush(storage, self.options, &self.numbers, &mut self.outputs, memtable)?);
+                Ok(())
+            })?;
+            self.last_sequence = self.last_sequence.max(sequence);
+        }
+        for &number in &sources.logs {
+            self.log(number, opens, &mut tables)?;
+        }
+        Ok(tables)
+    }
+
+    /// Looks through a log and, unless it was `converted` before, makes tables of its batches.
+    fn log(&mut self, number: u64, converted: bool, tables: &mut Vec<TableInfo>) -> Result<()> {
         let name = name_of(self.storage, FileName::Log(number));
         let path = self.storage.directory().join(&name);
         let file = self.storage.open(&name).map_err(|error| io_failed("opening", &path, error))?;
-        let mut memtable = MemTable::new();
+        let mut memtable = Arc::new(MemTable::new());
         let Self { storage, options, numbers, outputs, meter, .. } = self;
-        let mut flush = |memtable: MemTable| -> Result<Option<TableInfo>> {
-            let number = numbers.allocate();
-            outputs.claim(number);
-            build_table(storage, &options.table, number, &mut Arc::new(memtable).cursor())
-        };
-        let survey = survey_log(&*file, &path, &name, newest, meter, &mut |batch| {
+        let mut flush = |memtable: &Arc<MemTable>| flush(storage, options, numbers, outputs, memtable);
+        let mut survey = survey_log(&*file, &path, &name, meter, &mut |batch| {
+            if converted {
+                return Ok(());
+            }
             // It was checked before.
             memtable.apply(&batch).map_err(|what| Error::new(Code::Corruption, what))?;
             if memtable.memory() > options.write_buffer_size {
-                tables.extend(flush(std::mem::replace(&mut memtable, MemTable::new()))?);
+                tables.extend(flush(&std::mem::replace(&mut memtable, Arc::new(MemTable::new())))?);
             }
             Ok(())
         })?;
-        tables.extend(flush(memtable)?);
+        tables.extend(flush(&memtable)?);
+        if converted {
+            // Torn, perhaps, but not damaged.
+            survey.damages.clear();
+        }
         self.replaced.push(FileName::Log(number));
         self.take(name, FileName::Log(number), survey);
         Ok(())
@@ -353,6 +379,19 @@ impl Repair<'_> {
         remove_files(&**self.storage, &replaced);
         Ok(self.report)
     }
+}
+
+/// Makes a table of a memtable; `None` if it is empty.
+fn flush(
+    storage: &Arc<dyn Storage>,
+    options: &RepairOptions,
+    numbers: &FileNumbers,
+    outputs: &mut OutputFiles,
+    memtable: &Arc<MemTable>,
+) -> Result<Option<TableInfo>> {
+    let number = numbers.allocate();
+    outputs.claim(number);
+    build_table(storage, &options.table, number, &mut memtable.cursor())
 }
 
 /// Copies a damaged file, so that what is in it can still be looked at. One that is missing is left out.

@@ -3,17 +3,18 @@
 use super::report::{Meter, unless_stopped};
 use crate::{
     compaction::OutputFiles,
+    db::{Replay, Replayed},
     error::{ReadError, io_failed},
     key::{InternalKey, SequenceNumber},
     log::{LogEntry, LogReader},
-    memtable::batch,
+    memtable::{MemTable, batch},
     storage::{OpenFiles, ReadFile, Storage},
     table::{Scanned, TableOptions, scan_table},
     version::{BoundaryKey, TableInfo},
 };
 use bytes::Bytes;
 use rave_core::Result;
-use std::{ops::ControlFlow, path::Path};
+use std::{ops::ControlFlow, path::Path, sync::Arc};
 
 /// What a look through a table or a log has seen.
 #[derive(Debug, Default)]
@@ -97,13 +98,12 @@ pub(super) fn rewrite_table(
     }
 }
 
-/// Looks through a log, calling `each` with every batch in it. In the newest log an unfinished end is no damage: a crash
-/// leaves one.
+/// Looks through a log, calling `each` with every batch in it. Whether what is wrong is damage or only what a crash
+/// leaves cannot be told from one log; see [`replay`].
 pub(super) fn survey_log(
     file: &dyn ReadFile,
     path: &Path,
     name: &str,
-    newest: bool,
     meter: &mut Meter<'_>,
     each: &mut dyn FnMut(Bytes) -> Result<()>,
 ) -> Result<Survey> {
@@ -117,28 +117,49 @@ pub(super) fn survey_log(
                 match batch::check(&payload) {
                     Ok(count) => {
                         let (sequence, _) = batch::header(&payload).unwrap_or_default();
-                        let last = sequence.saturating_add(u64::from(count).saturating_sub(1));
+                        let last = sequence.saturating_add(u64::from(count)).saturating_sub(1);
                         survey.last_sequence = survey.last_sequence.max(last);
                         survey.entries += u64::from(count);
-                        each(payload)?;
+                        if count > 0 {
+                            each(payload)?;
+                        }
                     }
                     Err(what) => survey.damage(offset, &what),
                 }
             }
-            LogEntry::End { whole: false, length } if !newest => {
-                survey.damage(length, "it ends within a batch");
-                break;
+            LogEntry::End { whole, length } => {
+                if !whole {
+                    survey.damage(length, "it ends within a batch");
+                }
+                unless_stopped(meter.finish(name, size))?;
+                return Ok(survey);
             }
-            LogEntry::End { .. } => break,
-            LogEntry::Damaged { intact_after: false, lost_page: true, .. } if newest => break,
             LogEntry::Damaged { offset, what, .. } => {
                 survey.damage(offset, what);
                 reader.resume()?;
             }
         }
     }
-    unless_stopped(meter.finish(name, size))?;
-    Ok(survey)
+}
+
+/// Replays logs as opening does, giving every full memtable to `spill`; says which the last write was. Fails where
+/// opening would: what it takes is what a crash leaves at the most.
+pub(super) fn replay(
+    storage: &dyn Storage,
+    logs: &[u64],
+    last_sequence: SequenceNumber,
+    write_buffer_size: usize,
+    mut spill: impl FnMut(&Arc<MemTable>) -> Result<()>,
+) -> Result<SequenceNumber> {
+    let mut replay = Replay::new(storage, write_buffer_size, last_sequence, &mut spill);
+    for &log in logs {
+        replay.replay(log)?;
+    }
+    let Replayed { sequence, memtable, .. } = replay.finish()?;
+    if !memtable.is_empty() {
+        spill(&memtable)?;
+    }
+    Ok(sequence)
 }
 
 /// The length of a file for showing progress; 0 if it cannot be told.

@@ -3,10 +3,11 @@
 use super::{
     Progress, VerifyReport,
     report::Meter,
-    salvage::{Survey, length, survey_log, survey_table},
+    salvage::{Survey, length, replay, survey_log, survey_table},
 };
 use crate::{
     error::io_failed,
+    key::SequenceNumber,
     log::{LogEntry, LogReader},
     storage::{FileName, OpenFiles, Storage},
     version::{Contents, FileMetaData, Recovered, SetOptions, VersionSet, contents, list, live_logs, read_current},
@@ -44,24 +45,43 @@ pub(crate) fn verify(
         }
         files.forget(table.number());
     }
-    for (index, name) in logs.iter().enumerate() {
+    let damaged = match replay(&**storage, &live.logs, live.last_sequence, REPLAY_BYTES, |_| Ok(())) {
+        Ok(_) if live.listed => None,
+        Err(error) if error.code() != Code::Corruption => return Err(error),
+        result => Some(result.err()),
+    };
+    let damages_before = report.damages.len();
+    for name in &logs {
         let path = storage.directory().join(name);
         let file = storage.open(name).map_err(|error| io_failed("opening", &path, error))?;
-        let newest = index + 1 == logs.len();
         report.logs += 1;
-        match survey_log(&*file, &path, name, newest, &mut meter, &mut |_| Ok(())) {
-            Ok(survey) => take(&mut report, name, &survey),
-            Err(error) if error.code() == Code::Aborted => return Err(error),
-            Err(error) => report.add(name, 0, error.full_message()),
+        let mut survey = survey_log(&*file, &path, name, &mut meter, &mut |_| Ok(()))?;
+        // What opening takes for the traces of a crash is none the worse.
+        if damaged.is_none() {
+            survey.damages.clear();
         }
+        take(&mut report, name, &survey);
+    }
+    if let (Some(Some(error)), Some(last)) = (damaged, logs.last())
+        && report.damages.len() == damages_before
+        && live.listed
+    {
+        // Each log by itself is in order.
+        report.add(last, 0, error.full_message());
     }
     Ok(report)
 }
+
+/// Memory for replaying logs.
+const REPLAY_BYTES: usize = 4 << 20;
 
 /// What has to be read.
 struct Live {
     tables: Vec<Table>,
     logs: Vec<u64>,
+    last_sequence: SequenceNumber,
+    /// Whether the manifest says so.
+    listed: bool,
 }
 
 /// A table to read.
@@ -101,7 +121,8 @@ fn find_live(storage: &Arc<dyn Storage>, report: &mut VerifyReport) -> Result<Li
             let there = |file: &&Arc<FileMetaData>| !missing.contains(&FileName::Table(file.number()));
             let tables =
                 files.all_files().map(|(_, file)| file).filter(there).map(|file| Table::Listed(Arc::clone(file)));
-            Ok(Live { tables: tables.collect(), logs: live_logs(&**storage, &set)? })
+            let (logs, last_sequence) = (live_logs(&**storage, &set)?, set.last_sequence());
+            Ok(Live { tables: tables.collect(), logs, last_sequence, listed: true })
         }
         Err(error) if error.code() == Code::NotSupported => Err(error),
         Err(error) => {
@@ -117,7 +138,7 @@ fn find_live(storage: &Arc<dyn Storage>, report: &mut VerifyReport) -> Result<Li
                 }
             }
             logs.sort_unstable();
-            Ok(Live { tables, logs })
+            Ok(Live { tables, logs, last_sequence: 0, listed: false })
         }
     }
 }

@@ -4,8 +4,8 @@ use super::{
     LEVELS,
     edit::VersionEdit,
     file::FileMetaData,
+    layout::{Level, Version},
     obsolete::ObsoleteFiles,
-    version::{Level, Version},
 };
 use crate::compaction::rules::LevelRules;
 use std::{

@@ -1,6 +1,6 @@
 //! A cursor over a whole level: its tables one after the other, each opened when it is reached.
 
-use super::{file::FileMetaData, version::Level};
+use super::{file::FileMetaData, layout::Level};
 use crate::{
     error::ReadResult,
     iterator::Cursor,

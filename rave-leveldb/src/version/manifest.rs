@@ -4,7 +4,7 @@ use super::{FileNumbers, VersionEdit};
 use crate::{
     error::{damaged, io_failed},
     key::COMPARATOR_NAME,
-    log::{LogEntry, LogReader, LogWriter, mask},
+    log::{LogEntry, LogReader, LogWriter},
     storage::{Access, FileName, ReadFile, Storage},
 };
 use rave_core::{Code, Error, Result};
@@ -227,36 +227,12 @@ pub(crate) fn read_manifest(
             LogEntry::Damaged { offset, what, intact_after, .. } if intact_after || first => {
                 return Err(damaged(&path, offset, what));
             }
-            LogEntry::Damaged { offset, what, .. } if has_fragment_after(&*file, &path, offset)? => {
-                return Err(damaged(&path, offset, what));
-            }
             LogEntry::Damaged { offset, what, .. } => {
                 tracing::warn!(path = %path.display(), offset, what, "the manifest ends in a damaged edit, which is dropped");
                 return Ok(ManifestTail { whole: false, length: offset });
             }
         }
     }
-}
-
-/// Whether an intact fragment begins behind `offset` in the same block, at any byte. Where a length is what is damaged
-/// the fragments behind it cannot be found in order, and a manifest is short enough to look everywhere.
-fn has_fragment_after(file: &dyn ReadFile, path: &Path, offset: u64) -> Result<bool> {
-    const BLOCK: u64 = 32 << 10;
-    let mut bytes = vec![0; (BLOCK - offset % BLOCK) as usize];
-    let read = file.read_at(&mut bytes, offset, Access::Blocking).map_err(|error| io_failed("reading", path, error))?;
-    let bytes = bytes.get(..read).unwrap_or_default();
-    Ok((1..bytes.len()).any(|start| {
-        let Some(([c0, c1, c2, c3, l0, l1, kind], rest)) = bytes.get(start..).and_then(|rest| rest.split_first_chunk())
-        else {
-            return false;
-        };
-        let length = usize::from(u16::from_le_bytes([*l0, *l1]));
-        let payload = rest.get(..length).filter(|payload| !payload.is_empty() && (1..=4).contains(kind));
-        payload.is_some_and(|payload| {
-            let checksum = crc32c::crc32c_append(crc32c::crc32c(&[*kind]), payload);
-            mask(checksum) == u32::from_le_bytes([*c0, *c1, *c2, *c3])
-        })
-    }))
 }
 
 fn open_existing(storage: &dyn Storage, name: &str, path: &Path) -> Result<Box<dyn ReadFile>> {

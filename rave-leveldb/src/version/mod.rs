@@ -29,12 +29,12 @@ mod builder;
 mod directory;
 mod edit;
 mod file;
+mod layout;
 mod level_cursor;
 mod manifest;
 mod numbers;
 mod obsolete;
 mod set;
-mod version;
 
 #[cfg(test)]
 mod crash_tests;
@@ -43,18 +43,17 @@ pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use builder::Builder;
 pub(crate) use directory::{
     Contents, contents, is_set_aside, list, live_logs, obsolete_files, remove_files, remove_table, set_aside_name,
 };
 pub(crate) use edit::VersionEdit;
 pub(crate) use file::{BoundaryKey, FileMetaData, TableInfo, total_size};
+pub(crate) use layout::Version;
 pub(crate) use level_cursor::LevelCursor;
-pub(crate) use manifest::{Manifest, ManifestTail, read_current, read_manifest};
+pub(crate) use manifest::{Manifest, read_current};
 pub(crate) use numbers::FileNumbers;
 pub(crate) use obsolete::ObsoleteFiles;
-pub(crate) use set::{CommittedEdit, LevelStatistics, PendingEdit, Recovered, SetOptions, VersionSet};
-pub(crate) use version::{Lookup, SeekCharge, Version};
+pub(crate) use set::{PendingEdit, Recovered, SetOptions, VersionSet};
 
 /// How many levels there are.
 pub(crate) const LEVELS: usize = 7;

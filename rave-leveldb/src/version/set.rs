@@ -6,10 +6,10 @@ use super::{
     directory::list,
     edit::VersionEdit,
     file::{BoundaryKey, FileMetaData},
+    layout::Version,
     manifest::{Manifest, read_current, read_manifest},
     numbers::FileNumbers,
     obsolete::ObsoleteFiles,
-    version::Version,
 };
 use crate::{
     compaction::{CompactionStatistics, LevelRules},
