@@ -73,6 +73,7 @@ mod sync;
 mod table;
 #[allow(dead_code)]
 mod tools;
+mod upkeep;
 #[allow(dead_code)]
 mod version;
 
@@ -80,6 +81,7 @@ pub use db::{LevelStats, Stats};
 pub use opener::LevelDb;
 pub use options::{Compression, Options};
 pub use store::Store;
+pub use tools::{Damage, Progress, RepairReport, RepairedFile, VerifyReport};
 
 /// What tests of this crate and of the crates above it need.
 #[cfg(feature = "testing")]

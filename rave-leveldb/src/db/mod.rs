@@ -218,7 +218,8 @@ impl Db {
         self.level0.load(Ordering::Relaxed)
     }
 
-    fn table_options(options: &Options) -> TableOptions {
+    /// How tables are written, of the options.
+    pub(crate) fn table_options(options: &Options) -> TableOptions {
         TableOptions {
             compression: options.compression,
             block_size: options.block_size,
