@@ -45,6 +45,10 @@ pub enum Command {
     Compact(CompactArgs),
     /// Tell how much is stored in which level of tables.
     Stats(StatsArgs),
+    /// Read every byte of a database and check it; changes nothing.
+    Verify(VerifyArgs),
+    /// Make a damaged database usable again, with everything in it that can be read.
+    Repair(RepairArgs),
     /// Serve a script: one JSON request per line on stdin, one JSON reply per line on stdout.
     Exec(ExecArgs),
     /// Kill the leader again and again, and check that nothing acknowledged is lost.
@@ -360,6 +364,24 @@ pub struct CompactArgs {
 /// `stats`.
 #[derive(Args, Debug)]
 pub struct StatsArgs {
+    #[command(flatten)]
+    pub database: ClosedArgs,
+    #[command(flatten)]
+    pub format: FormatArgs,
+}
+
+/// `verify`.
+#[derive(Args, Debug)]
+pub struct VerifyArgs {
+    #[command(flatten)]
+    pub database: ClosedArgs,
+    #[command(flatten)]
+    pub format: FormatArgs,
+}
+
+/// `repair`.
+#[derive(Args, Debug)]
+pub struct RepairArgs {
     #[command(flatten)]
     pub database: ClosedArgs,
     #[command(flatten)]

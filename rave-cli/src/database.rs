@@ -65,13 +65,11 @@ pub fn alone(path: &Path, read_only: bool) -> LevelDb {
     LevelDb::with_options(path, Options { create_if_missing: false, read_only, ..Options::default() })
 }
 
-/// What to do about a failure on a database that this process wants for itself.
+/// Says what to do if another process has the database that this one wants for itself.
 pub fn advise(error: Error) -> Failure {
-    let advice = match error.code() {
-        Code::Locked => "stop that process first, since this command needs the database for itself",
-        Code::Corruption => "`rave verify` lists all damage, `rave repair` saves the rest",
-        _ => return error.into(),
-    };
-    let advised = Error::new(error.code(), format!("{}; {advice}", error.full_message())).with_effect(error.effect());
-    Failure::Database(advised)
+    if error.code() != Code::Locked {
+        return error.into();
+    }
+    let advice = "stop that process first, since this command needs the database for itself";
+    Failure::Database(Error::new(Code::Locked, format!("{}; {advice}", error.full_message())))
 }

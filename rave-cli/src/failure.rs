@@ -55,6 +55,9 @@ impl Failure {
         let text = match self {
             Self::NobodyReads => return None,
             Self::NotFound(text) | Self::Check(text) | Self::Usage(text) => text.clone(),
+            Self::Database(error) if error.code() == Code::Corruption => {
+                format!("{error}; `rave verify` lists all damage, `rave repair` saves the rest")
+            }
             Self::Database(error) => error.to_string(),
         };
         Some(one_line(&text))

@@ -1,4 +1,4 @@
-//! The commands that want a closed database for themselves: `compact` and `stats`.
+//! The commands that want a closed database for themselves: `compact`, `stats`, `verify` and `repair`.
 #![cfg(unix)]
 
 mod support;
@@ -7,11 +7,12 @@ use serde_json::{Value, json};
 use std::{
     collections::BTreeMap,
     fs,
+    os::unix::fs::FileExt,
     path::{Path, PathBuf},
 };
 use support::{Dir, Exec, Finished, run, run_with};
 
-const COMMANDS: [&str; 2] = ["compact", "stats"];
+const COMMANDS: [&str; 4] = ["compact", "stats", "verify", "repair"];
 
 fn ok(command: &str, db: &Path, options: &[&str]) -> String {
     let finished = on(command, db, options);
@@ -48,6 +49,13 @@ fn files(db: &Path) -> BTreeMap<String, Vec<u8>> {
 fn with_extension(db: &Path, extension: &str) -> Vec<PathBuf> {
     let names = files(db).into_keys().filter(|name| name.ends_with(extension));
     names.map(|name| db.join(name)).collect()
+}
+
+fn damage(path: &Path, offset: u64) {
+    let file = fs::OpenOptions::new().read(true).write(true).open(path).unwrap();
+    let mut byte = [0];
+    file.read_exact_at(&mut byte, offset).unwrap();
+    file.write_all_at(&[byte[0] ^ 0x10], offset).unwrap();
 }
 
 #[test]
@@ -140,4 +148,118 @@ fn stats_for_programs_and_for_people() {
     );
     assert_eq!(ok("stats", &db, &["--format", "json"]), ok("stats", &db, &["--json"]));
     on("stats", &db, &["--json", "--format", "json"]).failed(2);
+}
+
+#[test]
+fn verify_changes_nothing_and_finds_nothing_in_a_sound_database() {
+    let dir = Dir::new();
+    let db = dir.db();
+    fill(&db, "k", 1000);
+    ok("compact", &db, &[]);
+    ok("put", &db, &["more", "in the log"]);
+    let before = files(&db);
+    let text = ok("verify", &db, &[]);
+    let last = text.lines().last().unwrap();
+    assert!(last.contains("sound"), "{text}");
+    for name in before.keys().filter(|name| name.ends_with(".ldb") || name.ends_with(".log")) {
+        assert!(text.contains(name.as_str()), "{text}");
+    }
+    let found = json_of("verify", &db, &[]);
+    assert_eq!((&found["sound"], &found["damages"]), (&json!(true), &json!([])), "{found}");
+    assert_eq!((&found["logs"], &found["entries"]), (&json!(1), &json!(1001)), "{found}");
+    assert!(found["bytes"].as_u64().unwrap() > 1000 && found["tables"].as_u64().unwrap() > 0, "{found}");
+    assert!(files(&db) == before);
+}
+
+#[test]
+fn a_damaged_table_is_found_and_repaired() {
+    let dir = Dir::new();
+    let db = dir.db();
+    fill(&db, "a", 2000);
+    ok("compact", &db, &[]);
+    fill(&db, "b", 2000);
+    ok("compact", &db, &["--gte", "b"]);
+    let table = with_extension(&db, ".ldb").remove(0);
+    let name = table.file_name().unwrap().to_str().unwrap();
+    damage(&table, 5000);
+    let before = files(&db);
+
+    // Whoever meets the damage is told what to do.
+    let met = on("scan", &db, &["--keys"]);
+    let line = met.failed(3);
+    assert!(line.contains(name) && line.contains("LEVEL_CORRUPTION") && line.contains("rave repair"), "{line}");
+    let found = on("verify", &db, &[]);
+    let line = found.failed(1);
+    assert!(line.contains("rave repair"), "{line}");
+    let start = format!("damaged: {name} at byte ");
+    assert_eq!(found.text().lines().filter(|line| line.starts_with(&start)).count(), 1, "{found:?}");
+    let found = on("verify", &db, &["--json"]);
+    found.failed(1);
+    let json: Value = serde_json::from_str(found.text()).unwrap();
+    let damage = &json["damages"][0];
+    assert_eq!(damage["file"], name, "{json}");
+    assert!(damage["offset"].as_u64().is_some_and(|offset| offset <= 5000), "{json}");
+    assert!(files(&db) == before);
+
+    let repaired = ok("repair", &db, &[]);
+    for start in ["lost: ", "kept: "] {
+        assert!(repaired.contains(&format!("{start}{name}")), "{repaired}");
+    }
+    assert!(repaired.contains(&format!("original: {}.damaged\n", table.display())), "{repaired}");
+    ok("verify", &db, &[]);
+    let keys = ok("scan", &db, &["--keys"]);
+    // A block's worth of entries is gone, no more.
+    assert!((3900..4000).contains(&keys.lines().count()), "{}", keys.lines().count());
+    assert_eq!(keys.lines().filter(|key| key.starts_with('b')).count(), 2000);
+    assert_eq!(ok("get", &db, &["a01999"]), format!("{:0100}\n", 1999));
+    assert!(fs::read(db.join(format!("{name}.damaged"))).unwrap() == before[name], "the damaged table is kept");
+    ok("put", &db, &["c", "1"]);
+    assert_eq!(ok("get", &db, &["c"]), "1\n");
+}
+
+#[test]
+fn a_damaged_log_is_found_and_repaired() {
+    let dir = Dir::new();
+    let db = dir.db();
+    // Enough for several blocks of the log, in many records.
+    for n in 0..40 {
+        fill(&db, &format!("{n:02}"), 30);
+    }
+    let log = with_extension(&db, ".log").pop().unwrap();
+    damage(&log, 40_000);
+    let refused = on("get", &db, &["0000000"]);
+    let line = refused.failed(3);
+    assert!(line.contains("LEVEL_CORRUPTION") && line.contains(log.to_str().unwrap()), "{line}");
+    for command in ["stats", "compact"] {
+        let refused = on(command, &db, &[]);
+        assert!(refused.failed(3).contains("rave repair"), "{command}: {refused:?}");
+    }
+    let found = on("verify", &db, &[]);
+    found.failed(1);
+    assert!(found.text().contains(log.file_name().unwrap().to_str().unwrap()), "{found:?}");
+    ok("repair", &db, &[]);
+    ok("verify", &db, &[]);
+    let keys = ok("scan", &db, &["--keys"]);
+    let count = keys.lines().count();
+    assert!((600..1200).contains(&count), "{count} of 1200");
+    assert!(keys.starts_with("0000000\n"), "what came before the damage is there");
+}
+
+#[test]
+fn a_lost_manifest_is_made_anew() {
+    let dir = Dir::new();
+    let db = dir.db();
+    fill(&db, "k", 500);
+    ok("compact", &db, &[]);
+    ok("put", &db, &["late", "1"]);
+    ok("del", &db, &["k00007"]);
+    let all = ok("dump", &db, &[]);
+    for name in files(&db).into_keys().filter(|name| name.starts_with("MANIFEST") || name == "CURRENT") {
+        fs::remove_file(db.join(name)).unwrap();
+    }
+    on("scan", &db, &[]).failed(3);
+    let report = json_of("repair", &db, &[]);
+    assert_eq!((&report["rebuilt"], &report["files"][0]["file"]), (&json!(true), &json!("CURRENT")), "{report}");
+    assert!(ok("dump", &db, &[]) == all);
+    ok("verify", &db, &[]);
 }

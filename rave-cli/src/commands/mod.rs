@@ -3,10 +3,12 @@
 mod bulk;
 mod compact;
 mod items;
+mod repair;
 mod scan;
 mod serve;
 mod stats;
 mod status;
+mod verify;
 
 use crate::{cli::Command, demo, exec, failure::Failure};
 
@@ -25,6 +27,8 @@ pub async fn run(command: Command) -> Result<(), Failure> {
         Command::Status(args) => status::run(args).await,
         Command::Compact(args) => compact::run(args).await,
         Command::Stats(args) => stats::run(args).await,
+        Command::Verify(args) => verify::run(args).await,
+        Command::Repair(args) => repair::run(args).await,
         Command::Exec(args) => exec::run(args).await,
         Command::Demo(args) => demo::run(args).await,
         Command::DemoWorker(args) => demo::work(args).await,

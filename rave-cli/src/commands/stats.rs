@@ -28,7 +28,7 @@ pub async fn run(args: StatsArgs) -> Result<(), Failure> {
 
 /// How much there is in tables.
 pub struct Size {
-    tables: usize,
+    tables: u64,
     bytes: u64,
 }
 
@@ -36,7 +36,7 @@ impl Size {
     /// Of all levels together.
     pub fn of(stats: &Stats) -> Self {
         Self {
-            tables: stats.levels.iter().map(|level| level.tables).sum(),
+            tables: stats.levels.iter().map(|level| level.tables as u64).sum(),
             bytes: stats.levels.iter().map(|level| level.bytes).sum(),
         }
     }
@@ -54,8 +54,13 @@ impl fmt::Display for Size {
 }
 
 /// A number of things.
-pub fn counted(number: usize, thing: &str) -> String {
+pub fn counted(number: u64, thing: &str) -> String {
     if number == 1 { format!("1 {thing}") } else { format!("{number} {thing}s") }
+}
+
+/// A number of entries.
+pub fn entries(number: u64) -> String {
+    if number == 1 { "1 entry".to_owned() } else { format!("{number} entries") }
 }
 
 fn json_of(stats: &Stats) -> Value {
