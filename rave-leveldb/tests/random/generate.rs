@@ -183,6 +183,8 @@ pub struct Generator {
     /// The mood of some hundred steps: how many of 100 single writes delete, of 100 steps write.
     deletes: u8,
     writes: u8,
+    /// For some steps only keys of a narrow window are used, so that tables of level 0 overlap here and there only.
+    window: Option<u32>,
     write_buffer_size: usize,
 }
 
@@ -199,11 +201,15 @@ impl Generator {
             ascending: 0,
             deletes: 30,
             writes: 60,
+            window: None,
             write_buffer_size: settings.write_buffer_size,
         }
     }
 
     fn key(&mut self) -> Bytes {
+        if let Some(window) = self.window {
+            return format!("user:{:03}", window + self.random.u32(0..60)).into();
+        }
         if self.random.u8(..) < 60 {
             return pick(&mut self.random, &self.recent);
         }
@@ -218,7 +224,7 @@ impl Generator {
             }
             Keys::Prefixed => {
                 let prefix = pick(random, &["user:", "user:1", "item"]);
-                format!("{prefix}{}", random.u32(0..700)).into_bytes()
+                format!("{prefix}{:03}", random.u32(0..700)).into_bytes()
             }
             Keys::Long => {
                 let mut key = vec![b'p'; pick(random, &[200, 300])];
@@ -301,6 +307,15 @@ impl Generator {
             self.deletes = pick(&mut self.random, &[5, 30, 60]);
             self.writes = pick(&mut self.random, &[20, 50, 80]);
         }
+        if self.step.is_multiple_of(40) {
+            self.window = match (self.window, self.random.u8(0..10)) {
+                // It walks to and fro, so that a table overlaps one before and one after, which do not overlap.
+                (Some(window), 0..8) => Some((window + pick(&mut self.random, &[0, 30, 90, 120])).saturating_sub(60)),
+                (Some(_), _) => None,
+                (None, 0..4) => Some(self.random.u32(0..600)),
+                (None, _) => None,
+            };
+        }
         self.step += 1;
         if self.random.u8(0..100) < self.writes {
             return self.write();
@@ -317,11 +332,11 @@ impl Generator {
                 let keep = self.random.bool();
                 Step::Iterate { query: self.query(), snapshot: self.snapshot(), moves: self.moves(), keep }
             }
-            650..970 => {
+            650..960 => {
                 let which = self.random.usize(..1000);
                 Step::Resume { which, moves: self.moves(), keep: self.random.u8(..) < 200 }
             }
-            970..980 => Step::Compact { lower: self.bound(), upper: self.bound() },
+            960..980 => Step::Compact { lower: self.bound(), upper: self.bound() },
             980..985 => {
                 let how = if self.random.bool() { Departure::Close } else { Departure::Kill };
                 Step::Reopen(how)
