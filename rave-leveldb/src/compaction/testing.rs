@@ -11,20 +11,24 @@ use crate::{
 };
 use std::{path::PathBuf, sync::Arc};
 
+/// Small blocks, so that small tables have many.
 pub(crate) const OPTIONS: TableOptions =
     TableOptions { compression: Compression::Snappy, block_size: 256, restart_interval: 4, bloom_bits: 10 };
 
 /// A key, the number of its write, and the value unless it is a deletion.
 pub(crate) type Entry = (String, u64, Option<String>);
 
+/// A write whose value tells which one it is.
 pub(crate) fn put(key: &str, sequence: u64) -> Entry {
     (key.to_owned(), sequence, Some(format!("{key}={sequence}")))
 }
 
+/// A deletion.
 pub(crate) fn delete(key: &str, sequence: u64) -> Entry {
     (key.to_owned(), sequence, None)
 }
 
+/// A database without a log, and without threads.
 pub(crate) struct Bench {
     pub(crate) disk: SimulatedDisk,
     pub(crate) storage: Arc<dyn Storage>,
@@ -34,6 +38,7 @@ pub(crate) struct Bench {
 }
 
 impl Bench {
+    /// An empty one.
     pub(crate) fn new(max_file_size: u64) -> Self {
         let disk = SimulatedDisk::new();
         let storage = disk.storage(PathBuf::from("/db"));
@@ -43,6 +48,7 @@ impl Bench {
         Self { disk, storage, tables: Arc::new(tables), set, manifest }
     }
 
+    /// Writes a table that no version lists.
     pub(crate) fn write(&mut self, mut entries: Vec<Entry>) -> TableInfo {
         entries.sort_by(|a, b| a.0.cmp(&b.0).then(b.1.cmp(&a.1)));
         let number = self.set.new_file_number();
@@ -55,15 +61,18 @@ impl Bench {
         output.finish().unwrap().unwrap()
     }
 
+    /// Adds a table to a level.
     pub(crate) fn add(&mut self, level: usize, entries: Vec<Entry>) {
         let table = self.write(entries);
         self.apply(adding([(level, table)]));
     }
 
+    /// Applies an edit.
     pub(crate) fn apply(&mut self, edit: VersionEdit) {
         self.set.log_and_apply(&mut self.manifest, edit).unwrap();
     }
 
+    /// The job of a compaction.
     pub(crate) fn job<'a>(&'a self, compaction: &'a Compaction, smallest_snapshot: u64) -> CompactionJob<'a> {
         CompactionJob {
             compaction,
@@ -91,10 +100,12 @@ impl Bench {
         }
     }
 
+    /// The current version.
     pub(crate) fn version(&self) -> Arc<Version> {
         self.set.current()
     }
 
+    /// The value that a read at `sequence` finds.
     pub(crate) fn get(&self, key: &str, sequence: u64) -> Option<String> {
         let version = self.version();
         let found = version.get(&self.tables, InternalKey::seek(key.as_bytes(), sequence), Access::Blocking).unwrap();
@@ -114,6 +125,7 @@ impl Bench {
     }
 }
 
+/// An entry as tests write it.
 pub(crate) fn entry(key: InternalKey<'_>, value: &[u8]) -> Entry {
     let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
     (text(key.user_key), key.sequence(), (key.kind() == Kind::Value).then(|| text(value)))

@@ -209,11 +209,6 @@ impl Version {
         }
     }
 
-    /// The deepest level with tables between `begin` and `end`, both included; `None` if there are none at all.
-    pub(crate) fn deepest_overlapping(&self, begin: Option<&[u8]>, end: Option<&[u8]>) -> Option<usize> {
-        (0..LEVELS).rev().find(|&level| self.overlaps(level, begin, end))
-    }
-
     /// The level for a memtable's table with these first and last user keys: deeper than 0 if nothing above it overlaps,
     /// which saves compactions, but not where it would make a later one expensive. For when no compaction runs.
     pub(crate) fn level_for_flush(&self, smallest: &[u8], largest: &[u8], rules: &LevelRules) -> usize {

@@ -349,8 +349,6 @@ fn overlapping_widens_in_level_0_only() {
     assert_eq!(numbers(&sorted.overlapping(1, Some(b"g"), Some(b"g"))), [0; 0]);
     assert_eq!(numbers(&sorted.overlapping(1, None, Some(b"d"))), [1, 2]);
     assert_eq!(numbers(&sorted.overlapping(1, Some(b"f"), None)), [2, 3]);
-    assert_eq!(sorted.deepest_overlapping(None, None), Some(1));
-    assert_eq!(sorted.deepest_overlapping(Some(b"l"), None), None);
 }
 
 #[test]
