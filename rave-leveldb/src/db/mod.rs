@@ -129,7 +129,7 @@ impl Db {
 
         let mut edit = VersionEdit::default();
         let last = set.last_sequence();
-        let Replayed { sequence, memtable, tail } = {
+        let Replayed { sequence, memtable, tail, tear } = {
             let numbers = set.numbers().clone();
             let mut spill = |full: &Arc<MemTable>| -> Result<()> {
                 let built = background::build(&storage, &numbers, &options, full)?;
@@ -143,6 +143,9 @@ impl Db {
             replay.finish()?
         };
         set.set_last_sequence(sequence);
+        if let Some(tear) = tear {
+            tear.warn();
+        }
 
         // A log that has all there is and is whole goes on, so that taking over writes nothing at all.
         let (log, log_path, log_number) = match tail {

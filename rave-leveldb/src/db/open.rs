@@ -29,7 +29,7 @@ use std::{
 };
 
 /// Where the stream of writes breaks off.
-struct Tear {
+pub(crate) struct Tear {
     path: PathBuf,
     offset: u64,
     what: &'static str,
@@ -68,6 +68,8 @@ pub(crate) struct Replayed {
     pub(crate) memtable: Arc<MemTable>,
     /// The log that has exactly these writes and can be continued.
     pub(crate) tail: Option<Tail>,
+    /// Where the logs break off, if they do.
+    pub(crate) tear: Option<Tear>,
 }
 
 impl<'a, F: FnMut(&Arc<MemTable>) -> Result<()>> Replay<'a, F> {
@@ -147,7 +149,6 @@ impl<'a, F: FnMut(&Arc<MemTable>) -> Result<()>> Replay<'a, F> {
 
     fn tear(&mut self, path: &Path, offset: u64, what: &'static str, explained: bool) {
         if self.tear.is_none() {
-            tracing::warn!(log = %path.display(), offset, what, "the log is torn; what follows was never synced and is dropped");
             self.tear = Some(Tear { path: path.to_owned(), offset, what, explained });
         }
     }
@@ -173,11 +174,17 @@ impl<'a, F: FnMut(&Arc<MemTable>) -> Result<()>> Replay<'a, F> {
             let rest = std::mem::replace(&mut self.memtable, Arc::new(MemTable::new()));
             (self.spill)(&rest)?;
         }
-        Ok(Replayed { sequence: self.sequence, memtable: self.memtable, tail })
+        Ok(Replayed { sequence: self.sequence, memtable: self.memtable, tail, tear: self.tear })
     }
 }
 
 impl Tear {
+    /// Tells that writes were dropped.
+    pub(super) fn warn(&self) {
+        let (log, offset, what) = (self.path.display(), self.offset, self.what);
+        tracing::warn!(%log, offset, what, "the log is torn; what follows was never synced and is dropped");
+    }
+
     fn damage(&self) -> rave_core::Error {
         damaged(&self.path, self.offset, &format!("{}, but whole writes follow", self.what))
     }
