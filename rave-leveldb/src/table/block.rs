@@ -20,6 +20,10 @@ const RESTARTS: Malformed = "a block with malformed restarts";
 const ENTRY: Malformed = "a block with a malformed entry";
 const KEY: Malformed = "a block with a malformed key";
 
+/// Bytes of keys that are remembered between a restart and an entry behind it. Keys that share nearly all of their bytes
+/// could be much longer together than the block.
+const MOST_PASSED: usize = 16 << 10;
+
 /// The contents of a block.
 #[derive(Clone)]
 pub(super) struct Block {
@@ -130,6 +134,17 @@ pub(super) struct BlockCursor {
     next: usize,
     key: Vec<u8>,
     value: Range<usize>,
+    /// Entries right before this one, the nearest last, if it was reached going backwards.
+    passed: Vec<Passed>,
+    /// Their keys.
+    passed_keys: Vec<u8>,
+}
+
+/// An entry that was read on the way from a restart to a later one.
+struct Passed {
+    offset: usize,
+    key_start: usize,
+    value: Range<usize>,
 }
 
 impl BlockCursor {
@@ -141,7 +156,7 @@ impl BlockCursor {
     /// The same, with a buffer from an earlier use for its key.
     pub(super) fn with_buffer(block: Block, buffer: Vec<u8>) -> Self {
         let current = block.entries_end;
-        Self { block, current, next: 0, key: buffer, value: 0..0 }
+        Self { block, current, next: 0, key: buffer, value: 0..0, passed: Vec::new(), passed_keys: Vec::new() }
     }
 
     /// The buffer, for another use.
@@ -185,7 +200,7 @@ impl BlockCursor {
         let restart = block.last_restart(|index| Ok(block.restart_key(index)? < target))?;
         self.go_to_restart(restart)?;
         loop {
-            self.next()?;
+            self.advance()?;
             if !self.valid() || self.key().cmp(&target) != Ordering::Less {
                 return Ok(());
             }
@@ -193,6 +208,11 @@ impl BlockCursor {
     }
 
     pub(super) fn next(&mut self) -> Result<(), Malformed> {
+        self.forget_passed();
+        self.advance()
+    }
+
+    fn advance(&mut self) -> Result<(), Malformed> {
         if self.read_entry()? && InternalKey::decode(&self.key).is_none() {
             return Err(KEY);
         }
@@ -200,6 +220,14 @@ impl BlockCursor {
     }
 
     pub(super) fn prev(&mut self) -> Result<(), Malformed> {
+        if let Some(Passed { offset, key_start, value }) = self.passed.pop() {
+            self.key.clear();
+            self.key.extend_from_slice(self.passed_keys.get(key_start..).unwrap_or_default());
+            self.passed_keys.truncate(key_start);
+            (self.current, self.next) = (offset, value.end);
+            self.value = value;
+            return Ok(());
+        }
         let end = self.current;
         if end == 0 {
             self.go_to_offset(self.block.entries_end);
@@ -211,12 +239,25 @@ impl BlockCursor {
         self.read_before(end)
     }
 
-    /// Reads on up to the entry that ends at `end`.
+    /// Reads on up to the entry that ends at `end`, and remembers those on the way: going on backwards comes to them next.
     fn read_before(&mut self, end: usize) -> Result<(), Malformed> {
         while self.next < end {
-            self.next()?;
+            if self.valid() {
+                if self.passed_keys.len() > MOST_PASSED {
+                    self.forget_passed();
+                }
+                let key_start = self.passed_keys.len();
+                self.passed_keys.extend_from_slice(&self.key);
+                self.passed.push(Passed { offset: self.current, key_start, value: self.value.clone() });
+            }
+            self.advance()?;
         }
         Ok(())
+    }
+
+    fn forget_passed(&mut self) {
+        self.passed.clear();
+        self.passed_keys.clear();
     }
 
     fn go_to_restart(&mut self, index: usize) -> Result<(), Malformed> {
@@ -227,6 +268,7 @@ impl BlockCursor {
 
     /// Makes the entry at `offset`, whose key has to be whole, the next one.
     fn go_to_offset(&mut self, offset: usize) {
+        self.forget_passed();
         self.key.clear();
         self.current = self.block.entries_end;
         self.next = offset;

@@ -430,3 +430,14 @@ fn many_threads_read_at_once() {
         }
     });
 }
+
+#[test]
+fn long_keys_that_begin_alike_are_read_backwards() {
+    let entry = |number: u32| {
+        let user_key = [&[b'k'; 2000][..], &number.to_be_bytes()].concat();
+        (InternalKey::new(&user_key, 9, Kind::Value).encode(), number.to_le_bytes().to_vec())
+    };
+    let entries: Entries = (0..100).map(entry).collect();
+    let fixture = Fixture::new(&entries, TableOptions { block_size: 1 << 20, restart_interval: 1000, ..OPTIONS }, 0);
+    assert_eq!(all_backwards(&mut fixture.cursor()).unwrap(), entries);
+}
