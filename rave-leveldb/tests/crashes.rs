@@ -134,20 +134,17 @@ fn after_a_crash_in_logs_of_many_blocks_a_prefix_of_the_batches_is_there() {
     }
 }
 
-#[test]
-fn after_a_crash_in_the_recovery_from_a_crash_a_prefix_of_the_batches_is_there() {
-    let workload = Workload::new(2, 90);
-    let operations = operations(&workload);
-    let mut random = fastrand::Rng::with_seed(5);
-    let mut cases: Vec<_> = (0..operations).collect();
+/// Crashes in `sample` operations of the workload, each chosen at random, and then in every operation of the recovery.
+fn crash_twice(workload: &Workload, sample: usize) {
+    let mut cases: Vec<_> = (0..operations(workload)).collect();
     if !full() {
-        random.shuffle(&mut cases);
-        cases.truncate(24);
+        fastrand::Rng::with_seed(5).shuffle(&mut cases);
+        cases.truncate(sample);
     }
     let modes: Vec<_> =
         CrashMode::ALL.into_iter().flat_map(|first| CrashMode::ALL.map(|second| (first, second))).collect();
     in_parallel(&cases, async |directory, &crash_at| {
-        let (crashed, acknowledged, possible) = crash(directory, &workload, crash_at).await;
+        let (crashed, acknowledged, possible) = crash(directory, workload, crash_at).await;
         let mut random = fastrand::Rng::with_seed(crash_at);
         let first_modes = if full() { CrashMode::ALL.to_vec() } else { vec![CrashMode::ALL[random.usize(0..4)]] };
         for first in first_modes {
@@ -176,11 +173,18 @@ fn after_a_crash_in_the_recovery_from_a_crash_a_prefix_of_the_batches_is_there()
                     let disk = recovering.after_crash(seed_again, second);
                     let both_killed = first == CrashMode::ProcessKilled && second == CrashMode::ProcessKilled;
                     let least = if both_killed { acknowledged } else { *possible.start() };
-                    check_with_later(directory, &workload, &disk, least..=*possible.end(), later, &case).await;
+                    check_with_later(directory, workload, &disk, least..=*possible.end(), later, &case).await;
                 }
             }
         }
     });
+}
+
+#[test]
+fn after_a_crash_in_the_recovery_from_a_crash_a_prefix_of_the_batches_is_there() {
+    crash_twice(&Workload::new(2, 90), 10);
+    crash_twice(&Workload::new(4, 90).at_once(5).slow_tables(Duration::from_micros(300)), 4);
+    crash_twice(&Workload::large(6, 60).at_once(3).slow_tables(Duration::from_micros(300)), 3);
 }
 
 /// As [`check`], where [`LATER`] may have been written or (`Some(true)`) was acknowledged with sync.

@@ -18,7 +18,7 @@ use std::{
 
 pub type Contents = BTreeMap<Vec<u8>, Vec<u8>>;
 
-/// The key whose value is the number of steps that were taken, so that every state is another one.
+/// The key whose value is the number of the last batch, so that every batch makes another state.
 const COUNTER: &[u8] = b"steps";
 
 /// A step of a workload.
@@ -74,7 +74,7 @@ impl Workload {
                 let from = random.u8(0..40);
                 let to = from + random.u8(0..10);
                 contents.retain(|key, _| key == COUNTER || !(name(from)..name(to)).contains(key));
-                // It leaves the counter alone; the state is another one all the same, or is not told apart.
+                // It leaves the counter alone; one that finds nothing to delete makes no other state.
                 Step::Clear(name(from), name(to))
             } else {
                 let mut batch = Batch::new().put(COUNTER, (i + 1).to_string());
