@@ -85,6 +85,7 @@ pub(crate) fn repair(
         report: RepairReport { rebuilt: sources.listed.is_none(), ..RepairReport::default() },
         last_sequence: sources.last_sequence,
         replaced: Vec::new(),
+        torn: Vec::new(),
     };
     repair.note_lost(&sources);
     let edit = repair.gather(&sources)?;
@@ -178,6 +179,8 @@ struct Repair<'a> {
     last_sequence: SequenceNumber,
     /// Files whose entries are all in other ones now.
     replaced: Vec<FileName>,
+    /// Logs that have more than the database gets of them.
+    torn: Vec<String>,
 }
 
 impl Repair<'_> {
@@ -278,7 +281,8 @@ impl Repair<'_> {
             replay(&**storage, &sources.logs, sources.last_sequence, buffer, spill)
         };
         let opens = match replay(&mut |_| Ok(())) {
-            Ok(_) => sources.listed.is_some(),
+            // Without a log that should be there the others would seem to come after a crash.
+            Ok(_) => sources.listed.is_some() && !sources.missing.iter().any(|name| matches!(name, FileName::Log(_))),
             Err(error) if error.code() == Code::Corruption => false,
             Err(error) => return Err(error),
         };
@@ -317,8 +321,11 @@ impl Repair<'_> {
         })?;
         tables.extend(flush(&memtable)?);
         if converted {
-            // Torn, perhaps, but not damaged.
-            survey.damages.clear();
+            // Torn, perhaps, but not damaged. What opening would drop is kept all the same.
+            if !survey.damages.is_empty() || survey.last_sequence > self.last_sequence {
+                self.torn.push(name.clone());
+            }
+            survey = Survey { damages: Vec::new(), last_sequence: 0, ..survey };
         }
         self.replaced.push(FileName::Log(number));
         self.take(name, FileName::Log(number), survey);
@@ -358,8 +365,8 @@ impl Repair<'_> {
 
     /// Makes the database that what `edit` says, then removes what has been replaced.
     fn install(self, mut edit: VersionEdit) -> Result<RepairReport> {
-        for file in &self.report.files {
-            set_aside(&**self.storage, &file.file)?;
+        for name in self.report.files.iter().map(|file| &file.file).chain(&self.torn) {
+            set_aside(&**self.storage, name)?;
         }
         let log = self.numbers.allocate();
         create_log(&**self.storage, log)?;

@@ -75,7 +75,7 @@ impl VerifyReport {
 #[non_exhaustive]
 pub struct RepairReport {
     /// The damaged files, and those that are missing. Each damaged one is kept beside the database, with `.damaged`
-    /// behind its name.
+    /// behind its name; so is a log whose end a crash has torn off.
     pub files: Vec<RepairedFile>,
     /// Whether the manifest could not be used. Then all tables and logs that were there have been put together by the
     /// age of their entries, and a key that was deleted long ago may be back.
