@@ -21,7 +21,7 @@ use crate::{
     memtable::{MemTable, batch},
     storage::{FileName, Storage},
 };
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use rave_core::{Batch, Code, Effect, Error, Operation, Result};
 use std::{path::PathBuf, sync::Arc};
 
@@ -36,12 +36,19 @@ pub(crate) struct Appender {
     active: Arc<MemTable>,
     /// The number of the last write.
     sequence: SequenceNumber,
+    /// Where the memtable's records are, many to an allocation: what is left of the last one.
+    chunk: BytesMut,
+    encoded: Vec<u8>,
 }
+
+/// Bytes of records that share an allocation.
+const CHUNK: usize = 32 << 10;
 
 impl Appender {
     /// Continues with a log and a memtable that hold the same writes, of which `sequence` is the last.
     pub(crate) fn new(log: LogWriter, log_path: PathBuf, active: Arc<MemTable>, sequence: SequenceNumber) -> Self {
-        Self { log, log_path, log_listed: false, previous: None, active, sequence }
+        let (chunk, encoded) = (BytesMut::new(), Vec::new());
+        Self { log, log_path, log_listed: false, previous: None, active, sequence, chunk, encoded }
     }
 
     /// Creates the log `number` and marks its beginning.
@@ -79,9 +86,7 @@ impl Appender {
         sync: bool,
     ) -> Result<()> {
         db.failure.check()?;
-        let mut record = Vec::new();
-        batch::encode(self.sequence + 1, operations, &mut record);
-        let record = Bytes::from(record);
+        let record = self.encode(operations);
         self.write(db.storage.as_ref(), &record, sync).map_err(|error| unknown(&db.failure, error))?;
         let count = self.active.apply(&record).map_err(|what| {
             let error = Error::new(Code::Corruption, format!("{}: a batch in memory: {what}", self.log_path.display()));
@@ -90,6 +95,20 @@ impl Appender {
         self.sequence += u64::from(count);
         db.current.publish(self.sequence);
         Ok(())
+    }
+
+    /// Encodes a record into the current chunk, or a new one.
+    fn encode<'a>(&mut self, operations: impl Iterator<Item = &'a Operation>) -> Bytes {
+        self.encoded.clear();
+        batch::encode(self.sequence + 1, operations, &mut self.encoded);
+        if self.chunk.capacity() - self.chunk.len() < self.encoded.len() {
+            self.chunk = BytesMut::with_capacity(self.encoded.len().max(CHUNK));
+        }
+        self.chunk.extend_from_slice(&self.encoded);
+        let record = self.chunk.split().freeze();
+        // A large batch must not keep its room for good.
+        self.encoded.shrink_to(CHUNK);
+        record
     }
 
     fn write(&mut self, storage: &dyn Storage, record: &[u8], sync: bool) -> Result<()> {

@@ -1,16 +1,12 @@
 //! A position among the entries of a memtable.
 
-use super::{AsInternalKey, MemKey, MemTable};
+use super::{MemEntry, MemTable};
 use crate::{error::ReadResult, iterator::Cursor, key::InternalKey, storage::Access};
 use bytes::Bytes;
-use std::{
-    collections::VecDeque,
-    ops::{Bound, Range},
-    sync::Arc,
-};
+use std::{collections::VecDeque, ops::Bound, sync::Arc};
 
 /// Entries that are fetched at first; each further time twice as many, up to the second number.
-const FIRST_FETCH: usize = 2;
+const FIRST_FETCH: usize = 8;
 const MOST_FETCHED: usize = 128;
 
 /// Walks a memtable in both directions.
@@ -20,7 +16,7 @@ const MOST_FETCHED: usize = 128;
 pub(crate) struct MemTableCursor {
     table: Arc<MemTable>,
     /// The entry it stands on, and those that follow in the direction of travel.
-    fetched: VecDeque<(MemKey, Range<usize>)>,
+    fetched: VecDeque<MemEntry>,
     backwards: bool,
     portion: usize,
 }
@@ -31,7 +27,7 @@ impl MemTableCursor {
     }
 
     /// Fetches anew from `from` on, in the direction of travel.
-    fn fetch(&mut self, from: Bound<&dyn AsInternalKey>) {
+    fn fetch(&mut self, from: Bound<&MemEntry>) {
         self.fetched.clear();
         let entries = &self.table.entries;
         let mut entry = match (self.backwards, from) {
@@ -41,7 +37,7 @@ impl MemTableCursor {
             (true, bound) => entries.upper_bound(bound),
         };
         while let Some(found) = entry {
-            self.fetched.push_back((found.key().clone(), found.value().clone()));
+            self.fetched.push_back(found.value().clone());
             if self.fetched.len() >= self.portion {
                 break;
             }
@@ -50,7 +46,7 @@ impl MemTableCursor {
         self.portion = (2 * self.portion).min(MOST_FETCHED);
     }
 
-    fn restart(&mut self, backwards: bool, from: Bound<&dyn AsInternalKey>) -> ReadResult<()> {
+    fn restart(&mut self, backwards: bool, from: Bound<&MemEntry>) -> ReadResult<()> {
         self.backwards = backwards;
         self.portion = FIRST_FETCH;
         self.fetch(from);
@@ -58,7 +54,7 @@ impl MemTableCursor {
     }
 
     fn step(&mut self, backwards: bool) -> ReadResult<()> {
-        let Some((left, _)) = self.fetched.pop_front() else { return Ok(()) };
+        let Some(left) = self.fetched.pop_front() else { return Ok(()) };
         if backwards != self.backwards {
             return self.restart(backwards, Bound::Excluded(&left));
         }
@@ -75,11 +71,11 @@ impl Cursor for MemTableCursor {
     }
 
     fn key(&self) -> InternalKey<'_> {
-        self.fetched.front().map_or(InternalKey { user_key: &[], tag: 0 }, |(key, _)| key.internal())
+        self.fetched.front().map_or(InternalKey { user_key: &[], tag: 0 }, MemEntry::key)
     }
 
     fn value(&self) -> Bytes {
-        self.fetched.front().map_or_else(Bytes::new, |(key, value)| key.value(value))
+        self.fetched.front().map_or_else(Bytes::new, MemEntry::value)
     }
 
     fn seek_to_first(&mut self) -> ReadResult<()> {
@@ -91,7 +87,7 @@ impl Cursor for MemTableCursor {
     }
 
     fn seek(&mut self, target: InternalKey<'_>) -> ReadResult<()> {
-        self.restart(false, Bound::Included(&target))
+        self.restart(false, Bound::Included(&MemEntry::bound(Bytes::copy_from_slice(target.user_key), target.tag)))
     }
 
     fn next(&mut self) -> ReadResult<()> {

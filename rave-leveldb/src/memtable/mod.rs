@@ -3,19 +3,21 @@
 //! It is a skip list of internal keys. One thread at a time inserts; any number read meanwhile, and none of them waits.
 //! Nothing is removed: deletions are entries too. Keys and values are slices of the batch records that were applied, so
 //! that inserting copies no bytes.
+//!
+//! A search compares some thirty keys in as many places of memory. So each node has the beginning of its key with it, and
+//! only long keys that begin alike are looked up in their records.
 
 pub(crate) mod batch;
 mod cursor;
 
 pub(crate) use cursor::MemTableCursor;
 
-use crate::key::{InternalKey, Kind, SequenceNumber};
+use crate::key::{InternalKey, Kind, SequenceNumber, seek_tag};
 use bytes::Bytes;
-use crossbeam_skiplist::SkipMap;
+use crossbeam_skiplist::SkipSet;
 use std::{
-    borrow::Borrow,
     cmp::Ordering,
-    ops::{Bound, Range},
+    ops::Bound,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering::Relaxed},
@@ -25,101 +27,94 @@ use std::{
 /// What an entry takes beyond its bytes: its node with its share of the links, and the allocator's own share.
 const ENTRY_OVERHEAD: usize = 128;
 
-/// What a record takes beyond its bytes: its reference count and the allocator's own share.
-const RECORD_OVERHEAD: usize = 48;
+/// Values up to this length are copied out by [`MemTable::get`], lest a small value keeps a large record in memory.
+const COPIED: usize = 1 << 10;
+
+/// Bytes of a key that a node has with it.
+const PREFIX_LEN: usize = 24;
 
 /// Writes in memory, sorted by internal key.
 pub(crate) struct MemTable {
-    entries: SkipMap<MemKey, Range<usize>>,
+    entries: SkipSet<MemEntry>,
     memory: AtomicUsize,
 }
 
-/// The key of an entry, and the record that holds its bytes.
+/// A write. Ordered by its internal key.
 #[derive(Clone)]
-struct MemKey {
-    record: Bytes,
-    user_key: Range<usize>,
+struct MemEntry {
+    prefix: Prefix,
     tag: u64,
+    /// The key first, the value last: a slice of a batch record.
+    bytes: Bytes,
+    key_len: u32,
+    value_at: u32,
 }
 
-impl MemKey {
-    fn internal(&self) -> InternalKey<'_> {
-        InternalKey { user_key: self.record.get(self.user_key.clone()).unwrap_or_default(), tag: self.tag }
+/// The first bytes of a key as numbers, the most significant byte first, with zeros behind a short key.
+type Prefix = [u64; PREFIX_LEN / 8];
+
+fn prefix(key: &[u8]) -> Prefix {
+    let mut padded = [0; PREFIX_LEN];
+    let length = key.len().min(PREFIX_LEN);
+    if let (Some(to), Some(from)) = (padded.get_mut(..length), key.get(..length)) {
+        to.copy_from_slice(from);
+    }
+    let mut chunks = padded.chunks_exact(8).map(|chunk| chunk.try_into().map_or(0, u64::from_be_bytes));
+    std::array::from_fn(|_| chunks.next().unwrap_or(0))
+}
+
+impl MemEntry {
+    /// Where the entries of `key` with this tag, or a lower one, begin.
+    fn bound(key: Bytes, tag: u64) -> Self {
+        let key_len = key.len() as u32;
+        Self { prefix: prefix(&key), tag, bytes: key, key_len, value_at: key_len }
     }
 
-    fn value(&self, value: &Range<usize>) -> Bytes {
-        // The ranges are made by the record's parser, so they lie within it.
-        self.record.slice(value.clone())
+    fn user_key(&self) -> &[u8] {
+        self.bytes.get(..self.key_len as usize).unwrap_or_default()
+    }
+
+    fn key(&self) -> InternalKey<'_> {
+        InternalKey { user_key: self.user_key(), tag: self.tag }
+    }
+
+    fn value(&self) -> Bytes {
+        self.bytes.slice((self.value_at as usize).min(self.bytes.len())..)
     }
 }
 
-/// What the skip list is searched with: the keys it holds, and keys that are only borrowed.
-trait AsInternalKey {
-    fn as_internal_key(&self) -> InternalKey<'_>;
-}
-
-impl AsInternalKey for MemKey {
-    fn as_internal_key(&self) -> InternalKey<'_> {
-        self.internal()
-    }
-}
-
-impl AsInternalKey for InternalKey<'_> {
-    fn as_internal_key(&self) -> InternalKey<'_> {
-        *self
-    }
-}
-
-impl<'a> Borrow<dyn AsInternalKey + 'a> for MemKey {
-    fn borrow(&self) -> &(dyn AsInternalKey + 'a) {
-        self
-    }
-}
-
-impl Ord for dyn AsInternalKey + '_ {
+impl Ord for MemEntry {
     fn cmp(&self, other: &Self) -> Ordering {
-        self.as_internal_key().cmp(&other.as_internal_key())
+        let keys = self.prefix.cmp(&other.prefix).then_with(|| {
+            if self.key_len.max(other.key_len) as usize <= PREFIX_LEN {
+                // Alike up to the zeros behind the shorter one.
+                self.key_len.cmp(&other.key_len)
+            } else {
+                self.user_key().cmp(other.user_key())
+            }
+        });
+        keys.then_with(|| other.tag.cmp(&self.tag))
     }
 }
 
-impl PartialOrd for dyn AsInternalKey + '_ {
+impl PartialOrd for MemEntry {
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
         Some(self.cmp(other))
     }
 }
 
-impl PartialEq for dyn AsInternalKey + '_ {
+impl PartialEq for MemEntry {
     fn eq(&self, other: &Self) -> bool {
         self.cmp(other) == Ordering::Equal
     }
 }
 
-impl Eq for dyn AsInternalKey + '_ {}
-
-impl Ord for MemKey {
-    fn cmp(&self, other: &Self) -> Ordering {
-        self.internal().cmp(&other.internal())
-    }
-}
-
-impl PartialOrd for MemKey {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl PartialEq for MemKey {
-    fn eq(&self, other: &Self) -> bool {
-        self.cmp(other) == Ordering::Equal
-    }
-}
-
-impl Eq for MemKey {}
+impl Eq for MemEntry {}
 
 impl MemTable {
     /// An empty one.
     pub(crate) fn new() -> Self {
-        Self { entries: SkipMap::new(), memory: AtomicUsize::new(0) }
+        Self { entries: SkipSet::new(), memory: AtomicUsize::new(0) }
     }
 
     /// Inserts the operations of an encoded batch, which `record` goes on holding in memory, and says how many they were.
@@ -131,25 +126,36 @@ impl MemTable {
         let count = batch::check(record)?;
         for operation in batch::operations(record)? {
             let operation = operation?;
-            let key = MemKey { record: record.clone(), user_key: operation.key, tag: operation.tag };
-            self.entries.insert(key, operation.value);
+            let bytes = record.slice(operation.key.start..operation.value.end.max(operation.key.end));
+            let too_long = |_| "a key of 4 GiB or more".to_owned();
+            let key_len = u32::try_from(operation.key.len()).map_err(too_long)?;
+            let value_at = match operation.value.len() {
+                0 => bytes.len(),
+                length => bytes.len() - length,
+            };
+            let value_at = u32::try_from(value_at).map_err(too_long)?;
+            let prefix = prefix(record.get(operation.key).unwrap_or_default());
+            self.entries.insert(MemEntry { prefix, tag: operation.tag, bytes, key_len, value_at });
         }
-        let memory = record.len() + RECORD_OVERHEAD + count as usize * ENTRY_OVERHEAD;
-        self.memory.fetch_add(memory, Relaxed);
+        self.memory.fetch_add(record.len() + count as usize * ENTRY_OVERHEAD, Relaxed);
         Ok(count)
     }
 
     /// The newest write of a key that is visible at `sequence`: its value, or `Some(None)` if that deleted it.
-    pub(crate) fn get(&self, user_key: &[u8], sequence: SequenceNumber) -> Option<Option<Bytes>> {
-        let target = InternalKey::seek(user_key, sequence);
-        let entry = self.entries.lower_bound::<dyn AsInternalKey>(Bound::Included(&target))?;
-        let found = entry.key().internal();
+    pub(crate) fn get(&self, user_key: &Bytes, sequence: SequenceNumber) -> Option<Option<Bytes>> {
+        let target = MemEntry::bound(user_key.clone(), seek_tag(sequence));
+        let entry = self.entries.lower_bound(Bound::Included(&target))?;
+        let entry = entry.value();
+        let found = entry.key();
         if found.user_key != user_key {
             return None;
         }
         Some(match found.kind() {
             Kind::Deletion => None,
-            Kind::Value => Some(entry.key().value(entry.value())),
+            Kind::Value => {
+                let value = entry.value();
+                Some(if value.len() <= COPIED { Bytes::copy_from_slice(&value) } else { value })
+            }
         })
     }
 
