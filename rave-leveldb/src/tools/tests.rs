@@ -4,7 +4,7 @@ use crate::{
         LevelRules,
         testing::{Bench, Entry, OPTIONS, delete, put},
     },
-    key::{Kind, MAX_SEQUENCE},
+    key::MAX_SEQUENCE,
     log::LogWriter,
     memtable::{MemTable, batch},
     storage::{
@@ -102,7 +102,7 @@ fn seen(disk: &SimulatedDisk) -> Result<BTreeMap<String, String>> {
     Ok(keys
         .into_iter()
         .filter_map(|key| {
-            let value = match memtable.get(&Bytes::copy_from_slice(key.as_bytes()), MAX_SEQUENCE) {
+            let value = match memtable.get(key.as_bytes(), MAX_SEQUENCE) {
                 Some(found) => found.map(text),
                 None => bench.get(&key, MAX_SEQUENCE),
             };
@@ -183,9 +183,8 @@ fn any_flipped_bit_of_a_table_is_found_and_repaired() {
     let healthy = seen(&bench.disk).unwrap();
     let (_, name) = table_in(&bench, 2, 0);
     let length = bench.disk.read(&name).unwrap().len();
-    let mut lossless = 0;
     // Every byte would take too long; the steps meet every part of every block, the index and the footer.
-    for byte in (0..length).step_by(7).chain(length - 160..length) {
+    for byte in (0..length).step_by(13).chain(length - 160..length) {
         let disk = bench.disk.after_crash(0, CrashMode::ProcessKilled);
         disk.flip(&name, byte, 0x10);
         let report = run_verify(&disk).unwrap();
@@ -202,7 +201,6 @@ fn any_flipped_bit_of_a_table_is_found_and_repaired() {
         }
         assert!(run_verify(&disk).unwrap().is_sound(), "byte {byte}");
         let now = seen(&disk).unwrap();
-        lossless += usize::from(now == healthy);
         for (key, value) in &now {
             // Where an entry is lost an older one may show, never a newer or another one.
             let older = [&healthy[key], &format!("{key}={}", 1000 + key.parse::<u64>().unwrap_or(0))].contains(&value);
@@ -210,7 +208,22 @@ fn any_flipped_bit_of_a_table_is_found_and_repaired() {
         }
         assert!(now.len() == healthy.len(), "byte {byte}");
     }
-    assert!(lossless > length / 7 / 5, "damage in the index, the filter or the footer costs no entry");
+}
+
+#[test]
+fn damage_to_the_index_or_the_footer_costs_no_entry() {
+    let bench = database();
+    let healthy = seen(&bench.disk).unwrap();
+    let (_, name) = table_in(&bench, 2, 0);
+    let length = bench.disk.read(&name).unwrap().len();
+    // The magic number, where the metaindex is, the checksum of the index, the index.
+    for from_end in [1, 48, 50, 60] {
+        let disk = bench.disk.after_crash(0, CrashMode::ProcessKilled);
+        disk.flip(&name, length - from_end, 1);
+        let report = run_repair(&disk).unwrap();
+        assert_eq!((report.files.len(), report.files[0].entries_kept), (1, 50), "{from_end} from the end: {report:?}");
+        assert_eq!(seen(&disk).unwrap(), healthy);
+    }
 }
 
 #[test]
@@ -233,12 +246,13 @@ fn a_rewritten_table_of_level_0_does_not_become_the_newest() {
 fn without_a_manifest_the_newest_entries_win() {
     let whole = database();
     let healthy = seen(&whole.disk).unwrap();
-    let damage: [(&str, &dyn Fn(&SimulatedDisk)); 5] = [
-        ("CURRENT is gone", &|disk| disk.delete("CURRENT")),
-        ("CURRENT is empty", &|disk| disk.truncate("CURRENT", 0)),
-        ("the manifest is gone", &|disk| disk.delete("MANIFEST-000001")),
-        ("the manifest is damaged", &|disk| disk.flip("MANIFEST-000001", 60, 1)),
-        ("the manifest is empty", &|disk| disk.truncate("MANIFEST-000001", 0)),
+    type Harm = fn(&SimulatedDisk);
+    let damage: [(&str, Harm); 5] = [
+        ("CURRENT is gone", |disk| disk.delete("CURRENT")),
+        ("CURRENT is empty", |disk| disk.truncate("CURRENT", 0)),
+        ("the manifest is gone", |disk| disk.delete("MANIFEST-000001")),
+        ("the manifest is damaged", |disk| disk.flip("MANIFEST-000001", 60, 1)),
+        ("the manifest is empty", |disk| disk.truncate("MANIFEST-000001", 0)),
     ];
     for (what, damage) in damage {
         let disk = whole.disk.after_crash(0, CrashMode::ProcessKilled);
@@ -293,6 +307,19 @@ fn missing_files_are_reported_and_the_rest_goes_on() {
 }
 
 #[test]
+fn without_an_older_log_the_newer_one_still_counts() {
+    let mut bench = database();
+    write_marked_log(&mut bench, 6000);
+    let log = FileName::Log(bench.set.log_number()).to_string();
+    bench.disk.delete(&log);
+    let report = run_verify(&bench.disk).unwrap();
+    assert_eq!(report.damages.iter().map(|damage| damage.file.as_str()).collect::<Vec<_>>(), [log.as_str()]);
+    let report = run_repair(&bench.disk).unwrap();
+    assert_eq!(report.files.iter().map(|file| file.file.as_str()).collect::<Vec<_>>(), [log.as_str()]);
+    assert_eq!(seen(&bench.disk).unwrap()["099"], "099=6000");
+}
+
+#[test]
 fn tables_that_are_not_what_the_manifest_says_are_found() {
     let bench = database();
     let (_, lower) = table_in(&bench, 3, 0);
@@ -344,6 +371,39 @@ fn a_log_that_is_cut_off_before_another_one_is_damaged() {
     assert_eq!((report.damages.len(), report.damages[0].file.as_str()), (1, log.as_str()));
     assert_eq!(run_repair(&bench.disk).unwrap().files.len(), 1);
     assert_eq!(seen(&bench.disk).unwrap()["099"], "099=6000");
+}
+
+/// A log with one write of the key 099. Our mark at its beginning tells its number; see `db/append.rs`.
+fn write_marked_log(bench: &mut Bench, sequence: u64) -> u64 {
+    let number = bench.set.new_file_number();
+    let mut writer = LogWriter::new(bench.storage.create(&FileName::Log(number).to_string()).unwrap());
+    let operation = Operation::Put { key: "099".into(), value: format!("099={sequence}").into() };
+    for operations in [&[][..], &[operation]] {
+        let mut record = Vec::new();
+        batch::encode(sequence, operations.iter(), &mut record);
+        writer.append(&record).unwrap();
+    }
+    writer.sync().unwrap();
+    bench.storage.sync_directory().unwrap();
+    number
+}
+
+#[test]
+fn what_a_crash_tears_off_stays_off() {
+    let mut bench = database();
+    let log = FileName::Log(bench.set.log_number()).to_string();
+    let next = write_marked_log(&mut bench, 5005);
+    assert!(run_verify(&bench.disk).unwrap().is_sound());
+    let length = bench.disk.read(&log).unwrap().len();
+    bench.disk.truncate(&log, length - 1);
+    assert!(run_verify(&bench.disk).unwrap().is_sound(), "opening would take it");
+    let report = run_repair(&bench.disk).unwrap();
+    assert_eq!(report.files, []);
+    let now = seen(&bench.disk).unwrap();
+    assert_eq!((now["099"].as_str(), now.get("newer"), now["new"].as_str()), ("099=3099", None, "new=5003"));
+    for log in [log, FileName::Log(next).to_string()] {
+        assert!(bench.disk.files().contains(&format!("{log}.damaged")), "it is kept aside");
+    }
 }
 
 #[test]
@@ -422,16 +482,14 @@ fn a_repair_that_fails_or_is_cut_short_loses_nothing() {
         run_repair(&disk).unwrap();
         assert_eq!(seen(&disk).unwrap(), expected, "failure of operation {operation}");
         for mode in CrashMode::ALL {
-            for seed in 0..2 {
-                let disk = prepared();
-                disk.crash_after(disk.operations() + operation);
-                let _ = run_repair(&disk);
-                let disk = disk.after_crash(seed, mode);
-                if seen(&disk).is_err() {
-                    run_repair(&disk).unwrap();
-                }
-                assert_eq!(seen(&disk).unwrap(), expected, "crash at {operation}, {mode:?}, seed {seed}");
+            let disk = prepared();
+            disk.crash_after(disk.operations() + operation);
+            let _ = run_repair(&disk);
+            let disk = disk.after_crash(operation, mode);
+            if seen(&disk).is_err() {
+                run_repair(&disk).unwrap();
             }
+            assert_eq!(seen(&disk).unwrap(), expected, "crash at {operation}, {mode:?}");
         }
     }
 }
@@ -471,7 +529,7 @@ fn an_interrupted_destroy_leaves_a_database_or_an_empty_one() {
     let mut outcomes = [0; 3];
     for operation in 0..operations {
         for mode in CrashMode::ALL {
-            for seed in 0..16 {
+            for seed in 0..6 {
                 let disk = prepared();
                 disk.crash_after(disk.operations() + operation);
                 let _ = destroy(&storage_of(&disk));
