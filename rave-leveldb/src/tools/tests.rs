@@ -102,7 +102,7 @@ fn seen(disk: &SimulatedDisk) -> Result<BTreeMap<String, String>> {
     Ok(keys
         .into_iter()
         .filter_map(|key| {
-            let value = match memtable.get(key.as_bytes(), MAX_SEQUENCE) {
+            let value = match memtable.get(&Bytes::copy_from_slice(key.as_bytes()), MAX_SEQUENCE) {
                 Some(found) => found.map(text),
                 None => bench.get(&key, MAX_SEQUENCE),
             };
