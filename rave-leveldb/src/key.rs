@@ -47,6 +47,7 @@ pub(crate) struct InternalKey<'a> {
 
 impl<'a> InternalKey<'a> {
     /// The write `sequence` of `user_key`.
+    #[cfg(test)]
     pub(crate) const fn new(user_key: &'a [u8], sequence: SequenceNumber, kind: Kind) -> Self {
         Self { user_key, tag: tag(sequence, kind) }
     }

@@ -36,13 +36,9 @@ impl Db {
     pub(crate) fn start(self: &Arc<Self>) -> Result<Workers> {
         // Dropped on an error, which ends those that were started.
         let mut workers = Workers { db: self.clone(), threads: Vec::new() };
-        let roles: [(&str, fn(&Self)); 3] =
-            [("flush", Self::run_flush), ("compact", Self::run_compaction), ("delete", Self::run_deletion)];
-        for (name, role) in roles {
-            let db = self.clone();
-            let thread = thread::Builder::new().name(format!("rave-leveldb-{name}")).spawn(move || role(&db));
-            workers.threads.push(thread.map_err(|error| Error::io("starting a thread of the database", error))?);
-        }
+        workers.add("rave-leveldb-flush", Self::run_flush)?;
+        workers.add("rave-leveldb-compact", Self::run_compaction)?;
+        workers.add("rave-leveldb-delete", Self::run_deletion)?;
         // There may be something to do already.
         self.compaction_wanted.notify_one();
         Ok(workers)
@@ -235,7 +231,7 @@ impl Db {
     }
 
     /// A table was looked into in vain too often.
-    pub(super) fn seeks_exhausted(&self) {
+    pub(crate) fn seeks_exhausted(&self) {
         let _state = self.state.lock();
         self.compaction_wanted.notify_one();
     }
@@ -245,6 +241,15 @@ impl Db {
 pub(crate) struct Workers {
     db: Arc<Db>,
     threads: Vec<JoinHandle<()>>,
+}
+
+impl Workers {
+    fn add(&mut self, name: &str, role: fn(&Db)) -> Result<()> {
+        let db = self.db.clone();
+        let thread = thread::Builder::new().name(name.to_owned()).spawn(move || role(&db));
+        self.threads.push(thread.map_err(|error| Error::io("starting a thread of the database", error))?);
+        Ok(())
+    }
 }
 
 impl Drop for Workers {

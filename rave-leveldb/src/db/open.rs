@@ -12,15 +12,12 @@
 //! - a wrong record at the end of a log that no lost page explains, if another log follows;
 //! - a tear before a log without our mark at its beginning, which LevelDB wrote: nothing tells what it belongs to.
 
-use super::{Db, append::Appender, view::View};
 use crate::{
-    compaction::build_table,
     error::{damaged, io_failed},
     key::SequenceNumber,
-    log::{LogEntry, LogReader, LogWriter},
+    log::{LogEntry, LogReader},
     memtable::{MemTable, batch},
     storage::{FileName, Storage},
-    version::VersionEdit,
 };
 use rave_core::Result;
 use std::{
@@ -106,7 +103,7 @@ impl<'a, F: FnMut(&Arc<MemTable>) -> Result<()>> Replay<'a, F> {
                     if count > 0 {
                         match &self.tear {
                             None => self.apply(&path, offset, sequence, &payload)?,
-                            Some(tear) if !torn_here && !(ours && tear.explained) => return Err(tear.damage()),
+                            Some(tear) if !torn_here && (!ours || !tear.explained) => return Err(tear.damage()),
                             Some(_) => {}
                         }
                     } else if first {

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use std::{collections::VecDeque, ops::Bound, sync::Arc};
 
 /// Entries that are fetched at first; each further time twice as many, up to the second number.
-const FIRST_FETCH: usize = 8;
+const FIRST_FETCH: usize = 4;
 const MOST_FETCHED: usize = 128;
 
 /// Walks a memtable in both directions.

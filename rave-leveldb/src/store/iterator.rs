@@ -19,6 +19,9 @@ const LARGEST: usize = 1024;
 /// Bytes after which a page is given, though more was asked for.
 const PAGE_BYTES: usize = 256 << 10;
 
+/// Bytes of entries between two looks at whether compacting what is read would make reading cheaper.
+const SAMPLE_BYTES: usize = 1 << 20;
+
 /// What an iterator looks at: held for as long as it is open.
 struct Source {
     view: Arc<View>,
@@ -49,6 +52,8 @@ pub(super) struct StoreIterator {
     bookmark: Option<Bytes>,
     /// Entries that may still be delivered.
     left: u64,
+    /// Bytes delivered since the last look.
+    unsampled: usize,
 }
 
 impl StoreIterator {
@@ -65,6 +70,7 @@ impl StoreIterator {
             range,
             bookmark: None,
             left,
+            unsampled: 0,
         }
     }
 
@@ -91,8 +97,22 @@ impl StoreIterator {
             },
         };
         self.left -= 1;
+        self.sample(&entry);
         self.bookmark = Some(entry.key.clone());
         Ok(Some(if self.options.keys { entry } else { Entry { key: Bytes::new(), ..entry } }))
+    }
+
+    /// Now and then counts what reading the entry costs, so that tables which make scans slow get compacted.
+    fn sample(&mut self, entry: &Entry) {
+        self.unsampled += entry.key.len() + entry.value.len();
+        if self.unsampled >= SAMPLE_BYTES
+            && let Some(source) = &self.source
+        {
+            self.unsampled = 0;
+            if source.view.version.sample_read(&entry.key) {
+                self.db.seeks_exhausted();
+            }
+        }
     }
 
     fn read(&mut self) -> ReadResult<Option<Entry>> {
