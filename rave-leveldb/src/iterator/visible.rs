@@ -2,6 +2,7 @@
 
 use super::merging::MergingCursor;
 use crate::{
+    chunks::Chunks,
     error::{ReadError, ReadResult},
     key::{InternalKey, Kind, SequenceNumber},
     storage::Access,
@@ -15,6 +16,10 @@ const PATIENCE: usize = 16;
 
 /// Entries that a walk in memory passes without finding a visible one, before it is better done elsewhere.
 const STRETCH: usize = 4096;
+
+/// Bytes of keys that are allocated at once, at first and later.
+const FIRST_CHUNK: usize = 256;
+const CHUNK: usize = 4 << 10;
 
 /// The lowest tag: behind all writes of a key.
 const OLDEST: u64 = 0;
@@ -32,6 +37,8 @@ pub(crate) struct VisibleEntries {
     impatient: bool,
     /// Forwards: the key that was decided last; the cursor may stand on it still, and older writes of it are passed over.
     decided: Option<Vec<u8>>,
+    /// What the keys that are delivered are copied into.
+    keys: Chunks,
     /// What the sources read from: stays for as long as this lives.
     _kept: Arc<dyn Any + Send + Sync>,
 }
@@ -53,6 +60,7 @@ impl VisibleEntries {
             positioned: false,
             impatient: false,
             decided: None,
+            keys: Chunks::new(FIRST_CHUNK, CHUNK),
         }
     }
 
@@ -126,7 +134,7 @@ impl VisibleEntries {
             if key.kind() == Kind::Value && !excluded {
                 // The cursor stays here, so that trouble further on does not take this entry along.
                 let value = if values { self.merged.value() } else { Bytes::new() };
-                return Ok(Some(Entry { key: Bytes::copy_from_slice(key.user_key), value }));
+                return Ok(Some(Entry { key: self.keys.copy(key.user_key), value }));
             }
         }
         Ok(None)
@@ -143,7 +151,7 @@ impl VisibleEntries {
             if !self.range.above_lower(key.user_key) {
                 return Ok(None);
             }
-            let user_key = Bytes::copy_from_slice(key.user_key);
+            let user_key = self.keys.copy(key.user_key);
             let mut newest = None;
             let mut unseen = 0;
             while let Some(key) = self.merged.key().filter(|key| key.user_key == user_key) {
