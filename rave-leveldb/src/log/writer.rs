@@ -10,7 +10,12 @@ use std::io::{self, IoSlice};
 pub(crate) struct LogWriter {
     file: Box<dyn WriteFile>,
     length: u64,
+    /// Where small records meet their headers.
+    joined: Vec<u8>,
 }
+
+/// Up to so many bytes it is cheaper to copy a record than to hand the system several pieces.
+const SMALL_RECORD: usize = 2 << 10;
 
 impl LogWriter {
     /// Begins a log in an empty file.
@@ -20,10 +25,10 @@ impl LogWriter {
 
     /// Goes on with a log of `length` bytes, all of them whole records.
     pub(crate) fn continuing(file: Box<dyn WriteFile>, length: u64) -> Self {
-        Self { file, length }
+        Self { file, length, joined: Vec::new() }
     }
 
-    /// Appends a record in one call to the file, without copying it.
+    /// Appends a record in one call to the file; a large one is not copied.
     pub(crate) fn append(&mut self, record: &[u8]) -> io::Result<()> {
         let room = BLOCK_LEN - (self.length % BLOCK_LEN as u64) as usize;
         let padding = if room < HEADER_LEN { room } else { 0 };
@@ -32,7 +37,13 @@ impl LogWriter {
         let zeros = IoSlice::new(zeros.get(..padding).unwrap_or_default());
         if record.len() <= room - HEADER_LEN {
             let header = header(FragmentKind::Full, record);
-            self.file.write(&mut [zeros, IoSlice::new(&header), IoSlice::new(record)])?;
+            if record.len() <= SMALL_RECORD {
+                self.joined.clear();
+                [&*zeros, &header, record].iter().for_each(|part| self.joined.extend_from_slice(part));
+                self.file.write(&mut [IoSlice::new(&self.joined)])?;
+            } else {
+                self.file.write(&mut [zeros, IoSlice::new(&header), IoSlice::new(record)])?;
+            }
             self.length += (padding + HEADER_LEN + record.len()) as u64;
             return Ok(());
         }
