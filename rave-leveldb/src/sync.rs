@@ -6,5 +6,5 @@
 pub(crate) use arc_swap::{ArcSwap, Guard};
 pub(crate) use std::sync::{
     Arc, Condvar, Mutex, MutexGuard, PoisonError,
-    atomic::{AtomicBool, AtomicU64, Ordering},
+    atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
 };

@@ -1,11 +1,10 @@
 //! Counting what is running, so that closing can wait for it.
+//!
+//! `tests/handovers` tries this in every order; it compiles this file with a model checker's [`sync`](crate::sync).
 
-use parking_lot::{Condvar, Mutex};
+use crate::sync::{AtomicUsize, Condvar, Mutex, Ordering, PoisonError};
 use rave_core::{Error, Result};
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
-};
+use std::sync::Arc;
 
 const CLOSED: usize = 1 << (usize::BITS - 1);
 
@@ -42,16 +41,16 @@ impl Gate {
 
     /// Blocks until everybody has left. Requires that it is closed.
     pub(crate) fn wait_until_empty(&self) {
-        let mut guard = self.lock.lock();
+        let mut guard = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
         while self.state.load(Ordering::Acquire) != CLOSED {
-            self.left.wait(&mut guard);
+            guard = self.left.wait(guard).unwrap_or_else(PoisonError::into_inner);
         }
     }
 
     fn leave(&self) {
         if self.state.fetch_sub(1, Ordering::AcqRel) == CLOSED | 1 {
             // With the lock, so that it cannot fall between the other's look and its wait.
-            let _guard = self.lock.lock();
+            let _guard = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
             self.left.notify_all();
         }
     }

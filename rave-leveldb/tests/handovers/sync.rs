@@ -2,7 +2,7 @@
 
 pub use loom::sync::{
     Arc, Condvar, Mutex, MutexGuard,
-    atomic::{AtomicBool, AtomicU64, Ordering},
+    atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
 };
 use std::ops::Deref;
 pub use std::sync::PoisonError;
