@@ -4,6 +4,8 @@
 //! | --- | --- |
 //! | open one | [`LevelDb`], [`Options`], [`Compression`] |
 //! | use it | the [`AbstractLevel`](rave_core::AbstractLevel) that [`LevelDb::open`] gives |
+//! | look inside, compact | [`Store`], [`Stats`] |
+//! | check, rescue or remove a database that is closed | [`LevelDb::verify`], [`LevelDb::repair`], [`LevelDb::destroy`] |
 //!
 //! ```
 //! # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
@@ -22,60 +24,50 @@
 //!
 //! - The files are LevelDB's: C++ LevelDB (and with it `classic-level`) reads what this crate writes, and the reverse.
 //! - An acknowledged write has been handed to the operating system and survives the death of the process; one with
-//!   `sync` is on the disk. Writes that wait at the same time are committed together.
+//!   `sync` is on the disk and survives power loss. Writes that wait at the same time are committed together, with one
+//!   fsync. After a crash the database holds all writes up to some moment and none after it.
+//! - Reads wait for no write, flush or compaction. The one exception is order within a handle: a read that is submitted
+//!   while an earlier write to one of its keys still waits comes after that write. What is in memory, or in the
+//!   system's page cache, is read on the caller's thread; what must come from the disk, on the runtime's threads for
+//!   blocking work.
 //! - Iterators and explicit snapshots hold the state of their creation, in both directions, for as long as they live.
 //! - `clear` is one atomic step.
 //! - After a failed write (disk full, I/O error) the store takes no further writes: the failed one is reported with
-//!   [`Effect::Unknown`](rave_core::Effect::Unknown), later ones are refused with `LEVEL_IO_ERROR` and no effect. Reads
-//!   go on; they show what was acknowledged, and the failed write if only its fsync failed. Close and open again to
-//!   continue.
-//! - Damage is reported with `LEVEL_CORRUPTION` and the name of the file, never passed off as missing keys: every block
-//!   read from a table and every record of the manifest is checked. A store that finds damage while it compacts keeps
-//!   its files as they are and takes no further writes.
+//!   [`Effect::Unknown`](rave_core::Effect::Unknown), later ones are refused with the same code and no effect. So it is
+//!   after a flush or a compaction that failed. Reads go on. Close and open again to continue.
+//! - Damage is reported with `LEVEL_CORRUPTION`, the name of the file and the place in it, never passed off as missing
+//!   keys, and never carried on by compaction: every block and every record that is read is checked.
 //!
 //! # Limits
 //!
-//! - A log that ends in a damaged record (as after power loss) is read up to that record; what was written behind it
-//!   without `sync` is lost. Damage in the middle of a log cannot be told from that.
-//! - Space of overwritten and deleted entries is reclaimed as the store compacts, which it does when the write buffer
-//!   is full and when it opens. While it does, other operations wait.
-//! - While an iterator or a snapshot is open the files and the memory it reads stay, also when they were compacted away.
-//!   Drop or close them soon.
-//! - A `clear` holds the keys it deletes in memory, and so does the next opening if the process dies before the write
-//!   buffer is emptied. A single get, a batch and a `clear` of any size run as one step; others wait meanwhile.
-//! - Reverse iteration costs several times as much as forward iteration.
+//! - A log that ends in a torn record, as power loss leaves it, is read up to that record. Writes without `sync` may be
+//!   lost so; damage to the very end of the last log cannot be told from that.
+//! - While an iterator or a snapshot is open, the memory and the tables that it sees stay, also when they were compacted
+//!   away. Drop or close them soon.
+//! - A `clear` holds the keys it deletes in memory.
+//! - Memory is bounded by two write buffers, the cache, and what iterators and the values given away keep; a value from a
+//!   table keeps its block of some kilobytes. A single write may be larger than the write buffer.
 
 mod chunks;
-#[allow(dead_code)]
 mod compaction;
-#[allow(dead_code)]
 mod db;
-#[allow(dead_code)]
 mod error;
 #[cfg(feature = "testing")]
 mod fuzzing;
-#[allow(dead_code)]
 mod iterator;
-#[allow(dead_code)]
 mod key;
-#[allow(dead_code)]
 mod log;
-#[allow(dead_code)]
 mod memtable;
 mod opener;
 mod options;
 #[cfg(feature = "rusty")]
 pub mod rusty;
-#[allow(dead_code)]
 mod storage;
 mod store;
 mod sync;
-#[allow(dead_code)]
 mod table;
-#[allow(dead_code)]
 mod tools;
 mod upkeep;
-#[allow(dead_code)]
 mod version;
 
 pub use db::{LevelStats, Stats};

@@ -14,6 +14,7 @@
 
 use super::{Db, failure::Failure, view::View};
 use crate::{
+    chunks::Chunks,
     compaction::rules::LEVEL0_SLOWDOWN_TRIGGER,
     error::io_failed,
     key::SequenceNumber,
@@ -21,7 +22,7 @@ use crate::{
     memtable::{MemTable, batch},
     storage::{FileName, Storage},
 };
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use rave_core::{Batch, Code, Effect, Error, Operation, Result};
 use std::{path::PathBuf, sync::Arc};
 
@@ -36,8 +37,8 @@ pub(crate) struct Appender {
     active: Arc<MemTable>,
     /// The number of the last write.
     sequence: SequenceNumber,
-    /// Where the memtable's records are, many to an allocation: what is left of the last one.
-    chunk: BytesMut,
+    /// Where the memtable's records are.
+    records: Chunks,
     encoded: Vec<u8>,
 }
 
@@ -47,8 +48,8 @@ const CHUNK: usize = 32 << 10;
 impl Appender {
     /// Continues with a log and a memtable that hold the same writes, of which `sequence` is the last.
     pub(crate) fn new(log: LogWriter, log_path: PathBuf, active: Arc<MemTable>, sequence: SequenceNumber) -> Self {
-        let (chunk, encoded) = (BytesMut::new(), Vec::new());
-        Self { log, log_path, log_listed: false, previous: None, active, sequence, chunk, encoded }
+        let (records, encoded) = (Chunks::new(CHUNK, CHUNK), Vec::new());
+        Self { log, log_path, log_listed: false, previous: None, active, sequence, records, encoded }
     }
 
     /// Creates the log `number` and marks its beginning.
@@ -97,15 +98,11 @@ impl Appender {
         Ok(())
     }
 
-    /// Encodes a record into the current chunk, or a new one.
+    /// Encodes a record.
     fn encode<'a>(&mut self, operations: impl Iterator<Item = &'a Operation>) -> Bytes {
         self.encoded.clear();
         batch::encode(self.sequence + 1, operations, &mut self.encoded);
-        if self.chunk.capacity() - self.chunk.len() < self.encoded.len() {
-            self.chunk = BytesMut::with_capacity(self.encoded.len().max(CHUNK));
-        }
-        self.chunk.extend_from_slice(&self.encoded);
-        let record = self.chunk.split().freeze();
+        let record = self.records.copy(&self.encoded);
         // A large batch must not keep its room for good.
         self.encoded.shrink_to(CHUNK);
         record

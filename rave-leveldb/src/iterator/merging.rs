@@ -114,17 +114,28 @@ impl MergingCursor {
 
     /// Finds the source that is `ahead` of all others, and the one after it.
     fn elect(&mut self, ahead: Ordering) {
-        let (mut first, mut second): (Option<(usize, InternalKey<'_>)>, Option<(usize, InternalKey<'_>)>) =
-            (None, None);
+        let mut first = None;
+        let mut second = None;
         for (index, source) in self.sources.iter().enumerate().filter(|(_, source)| source.valid()) {
-            let key = source.key();
-            if first.is_none_or(|(_, best)| key.cmp(&best) == ahead) {
-                second = first.replace((index, key));
-            } else if second.is_none_or(|(_, best)| key.cmp(&best) == ahead) {
-                second = Some((index, key));
+            let candidate = Candidate { index, key: source.key() };
+            if candidate.leads(&first, ahead) {
+                second = first.replace(candidate);
+            } else if candidate.leads(&second, ahead) {
+                second = Some(candidate);
             }
         }
-        let (first, second) = (first.map(|(index, _)| index), second.map(|(index, _)| index));
-        (self.current, self.runner_up) = (first, second);
+        let index = |candidate: Option<Candidate<'_>>| candidate.map(|candidate| candidate.index);
+        (self.current, self.runner_up) = (index(first), index(second));
+    }
+}
+
+struct Candidate<'a> {
+    index: usize,
+    key: InternalKey<'a>,
+}
+
+impl Candidate<'_> {
+    fn leads(&self, other: &Option<Candidate<'_>>, ahead: Ordering) -> bool {
+        other.as_ref().is_none_or(|other| self.key.cmp(&other.key) == ahead)
     }
 }

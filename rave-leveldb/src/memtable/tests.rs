@@ -1,7 +1,10 @@
 //! Memtables against a sorted map, and while they grow.
 
 use super::*;
-use crate::{iterator::Cursor, key::TAG_LEN};
+use crate::{
+    iterator::Cursor,
+    key::{TAG_LEN, tag},
+};
 use rave_core::Operation;
 use std::collections::BTreeMap;
 
@@ -135,9 +138,9 @@ fn batches_are_leveldbs() {
     assert_eq!(record, expected);
     assert_eq!(batch::header(&record), Some((0x0102, 3)));
     let read: Vec<_> = batch::operations(&record).unwrap().map(Result::unwrap).collect();
-    assert_eq!(read[0], batch::BatchEntry { tag: 0x0102_01, key: 14..16, value: 17..20 });
-    assert_eq!((read[1].tag, &record[read[1].key.clone()]), (0x0103_00, &b""[..]));
-    assert_eq!((read[2].tag, &record[read[2].value.clone()]), (0x0104_01, &[7; 130][..]));
+    assert_eq!(read[0], batch::BatchEntry { tag: tag(0x0102, Kind::Value), key: 14..16, value: 17..20 });
+    assert_eq!((read[1].tag, &record[read[1].key.clone()]), (tag(0x0103, Kind::Deletion), &b""[..]));
+    assert_eq!((read[2].tag, &record[read[2].value.clone()]), (tag(0x0104, Kind::Value), &[7; 130][..]));
 }
 
 #[test]

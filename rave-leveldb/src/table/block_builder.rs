@@ -44,11 +44,6 @@ impl BlockBuilder {
         self.since_restart += 1;
     }
 
-    /// The key that was added last; empty if there is none.
-    pub(super) fn last_key(&self) -> &[u8] {
-        &self.last_key
-    }
-
     pub(super) fn is_empty(&self) -> bool {
         self.data.is_empty()
     }

@@ -38,7 +38,6 @@ pub(crate) struct TableBuilder {
     last_key: Vec<u8>,
     /// A block that was written; its entry in the index waits for the next key.
     unindexed: Option<BlockHandle>,
-    entries: u64,
 }
 
 impl TableBuilder {
@@ -62,7 +61,6 @@ impl TableBuilder {
             filter,
             last_key: Vec::new(),
             unindexed: None,
-            entries: 0,
         }
     }
 
@@ -83,7 +81,6 @@ impl TableBuilder {
         self.last_key.clear();
         key.encode_to(&mut self.last_key);
         self.data.add(&self.last_key, value);
-        self.entries += 1;
         if self.data.estimated_size() >= self.options.block_size { self.finish_block() } else { Ok(()) }
     }
 
@@ -91,11 +88,6 @@ impl TableBuilder {
     pub(crate) fn estimated_size(&self) -> u64 {
         let filter = self.filter.as_ref().map_or(0, FilterBuilder::len);
         self.output.offset() + (self.data.estimated_size() + self.index.estimated_size() + filter) as u64
-    }
-
-    /// The entries added so far.
-    pub(crate) fn entries(&self) -> u64 {
-        self.entries
     }
 
     /// Writes what is left, waits until the table would survive power loss, and says how long it is.

@@ -9,11 +9,6 @@ pub(crate) fn put_u64(out: &mut Vec<u8>, mut number: u64) {
     out.push(number as u8);
 }
 
-/// Appends a number.
-pub(crate) fn put_u32(out: &mut Vec<u8>, number: u32) {
-    put_u64(out, u64::from(number));
-}
-
 /// Appends a slice, its length first. Slices of 4 GiB and more have no place in the format.
 pub(crate) fn put_slice(out: &mut Vec<u8>, slice: &[u8]) {
     put_u64(out, slice.len() as u64);
