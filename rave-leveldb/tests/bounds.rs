@@ -3,16 +3,8 @@
 
 use peak_alloc::PeakAlloc;
 use rave_core::{AbstractLevel, AbstractLevelExt, Batch, IteratorOptions, KeyRange, LevelIterator};
-use rave_leveldb::{Compression, LevelDb, Options};
-use std::{
-    fs,
-    path::Path,
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
-    },
-    thread,
-};
+use rave_leveldb::{LevelDb, Options};
+use std::sync::{Mutex, PoisonError};
 
 /// Counts what is allocated.
 #[global_allocator]
@@ -79,97 +71,108 @@ async fn iterators(db: &dyn AbstractLevel, keys: usize, count: usize) -> Vec<Box
     open
 }
 
-/// The descriptors of this process for files in `directory`.
+/// Counting descriptors needs Linux.
 #[cfg(target_os = "linux")]
-fn open_files(directory: &Path) -> usize {
-    let links = fs::read_dir("/proc/self/fd").unwrap();
-    let targets = links.filter_map(|link| fs::read_link(link.ok()?.path()).ok());
-    targets.filter(|target| target.starts_with(directory)).count()
-}
-
-fn tables(directory: &Path) -> usize {
-    let files = fs::read_dir(directory).unwrap().map(|file| file.unwrap().path());
-    files.filter(|path| path.extension().is_some_and(|extension| extension == "ldb")).count()
-}
-
-/// Counts all the time what is open, and gives the most that was.
-#[cfg(target_os = "linux")]
-struct Watch {
-    stop: Arc<AtomicBool>,
-    most: Arc<AtomicUsize>,
-    thread: thread::JoinHandle<()>,
-}
-
-#[cfg(target_os = "linux")]
-impl Watch {
-    fn new(directory: &Path) -> Self {
-        let (stop, most) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
-        let thread = thread::spawn({
-            let (directory, stop, most) = (directory.to_owned(), stop.clone(), most.clone());
-            move || {
-                while !stop.load(Ordering::Relaxed) {
-                    most.fetch_max(open_files(&directory), Ordering::Relaxed);
-                    thread::yield_now();
-                }
-            }
-        });
-        Self { stop, most, thread }
-    }
-
-    fn end(self) -> usize {
-        self.stop.store(true, Ordering::Relaxed);
-        self.thread.join().unwrap();
-        self.most.load(Ordering::Relaxed)
-    }
-}
-
-#[cfg(target_os = "linux")]
-#[test]
-fn open_files_stay_within_the_option() {
-    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).build().unwrap();
-    runtime.block_on(count_open_files());
-}
-
-#[cfg(target_os = "linux")]
-async fn count_open_files() {
-    const KEYS: usize = 4000;
-    const LENGTH: usize = 300;
-    let directory = tempfile::tempdir().unwrap();
-    let directory = fs::canonicalize(directory.path()).unwrap();
-    let options = Options {
-        max_open_files: 24,
-        write_buffer_size: 32 * KIB,
-        max_file_size: 8 * KIB,
-        cache_bytes: 0,
-        compression: Compression::None,
-        ..Options::default()
+mod open_files {
+    use super::*;
+    use rave_leveldb::Compression;
+    use std::{
+        fs,
+        path::Path,
+        sync::{
+            Arc,
+            atomic::{AtomicBool, AtomicUsize, Ordering},
+        },
+        thread,
     };
-    let watch = Watch::new(&directory);
-    let db = LevelDb::with_options(&directory, options.clone()).open().await.unwrap();
-    fill(&*db, KEYS, LENGTH).await;
-    db.close().await.unwrap();
-    assert_eq!(open_files(&directory), 0, "a closed store has no file open");
-    let db = LevelDb::with_options(&directory, options.clone()).open().await.unwrap();
-    let held = iterators(&*db, KEYS, 40).await;
-    for reverse in [false, true] {
-        read_all(&*db, KEYS, reverse).await;
+
+    /// The descriptors of this process for files in `directory`.
+    fn count_in(directory: &Path) -> usize {
+        let links = fs::read_dir("/proc/self/fd").unwrap();
+        let targets = links.filter_map(|link| fs::read_link(link.ok()?.path()).ok());
+        targets.filter(|target| target.starts_with(directory)).count()
     }
-    let mut readers = tokio::task::JoinSet::new();
-    for seed in 0..4 {
-        let db = db.clone();
-        readers.spawn(async move { read_at_random(&*db, KEYS, LENGTH, 1000, seed).await });
+
+    fn tables(directory: &Path) -> usize {
+        let files = fs::read_dir(directory).unwrap().map(|file| file.unwrap().path());
+        files.filter(|path| path.extension().is_some_and(|extension| extension == "ldb")).count()
     }
-    while let Some(end) = readers.join_next().await {
-        end.unwrap();
+
+    /// Counts all the time what is open, and gives the most that was.
+    struct Watch {
+        stop: Arc<AtomicBool>,
+        most: Arc<AtomicUsize>,
+        thread: thread::JoinHandle<()>,
     }
-    assert!(tables(&directory) > 4 * options.max_open_files, "{} tables are too few to tell", tables(&directory));
-    let most = watch.end();
-    println!("{} tables, at most {most} files open", tables(&directory));
-    assert!(most <= options.max_open_files, "{most} files were open");
-    assert!(most > options.max_open_files / 3, "{most} open files are too few to be true");
-    drop(held);
-    db.close().await.unwrap();
+
+    impl Watch {
+        fn new(directory: &Path) -> Self {
+            let (stop, most) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+            let thread = thread::spawn({
+                let (directory, stop, most) = (directory.to_owned(), stop.clone(), most.clone());
+                move || {
+                    while !stop.load(Ordering::Relaxed) {
+                        most.fetch_max(count_in(&directory), Ordering::Relaxed);
+                        thread::yield_now();
+                    }
+                }
+            });
+            Self { stop, most, thread }
+        }
+
+        fn end(self) -> usize {
+            self.stop.store(true, Ordering::Relaxed);
+            self.thread.join().unwrap();
+            self.most.load(Ordering::Relaxed)
+        }
+    }
+
+    #[test]
+    fn stay_within_the_option() {
+        let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).build().unwrap();
+        runtime.block_on(count());
+    }
+
+    async fn count() {
+        const KEYS: usize = 4000;
+        const LENGTH: usize = 300;
+        let directory = tempfile::tempdir().unwrap();
+        let directory = fs::canonicalize(directory.path()).unwrap();
+        let options = Options {
+            max_open_files: 24,
+            write_buffer_size: 32 * KIB,
+            max_file_size: 8 * KIB,
+            cache_bytes: 0,
+            compression: Compression::None,
+            ..Options::default()
+        };
+        let watch = Watch::new(&directory);
+        let db = LevelDb::with_options(&directory, options.clone()).open().await.unwrap();
+        fill(&*db, KEYS, LENGTH).await;
+        db.close().await.unwrap();
+        assert_eq!(count_in(&directory), 0, "a closed store has no file open");
+        let db = LevelDb::with_options(&directory, options.clone()).open().await.unwrap();
+        let held = iterators(&*db, KEYS, 40).await;
+        for reverse in [false, true] {
+            read_all(&*db, KEYS, reverse).await;
+        }
+        let mut readers = tokio::task::JoinSet::new();
+        for seed in 0..4 {
+            let db = db.clone();
+            readers.spawn(async move { read_at_random(&*db, KEYS, LENGTH, 1000, seed).await });
+        }
+        while let Some(end) = readers.join_next().await {
+            end.unwrap();
+        }
+        assert!(tables(&directory) > 4 * options.max_open_files, "{} tables are too few to tell", tables(&directory));
+        let most = watch.end();
+        println!("{} tables, at most {most} files open", tables(&directory));
+        assert!(most <= options.max_open_files, "{most} files were open");
+        assert!(most > options.max_open_files / 3, "{most} open files are too few to be true");
+        drop(held);
+        db.close().await.unwrap();
+    }
 }
 
 #[test]
