@@ -1,3 +1,5 @@
+//! Compaction jobs: what they drop, where their outputs end, and what a failure leaves.
+
 use super::{
     testing::{Bench, Entry, OPTIONS, delete, entry, put},
     *,

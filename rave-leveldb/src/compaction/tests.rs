@@ -1,3 +1,5 @@
+//! The rules by which compactions are picked, one by one.
+
 use super::*;
 use crate::version::{
     LEVELS, Manifest, Recovered, SetOptions, TableInfo, VersionEdit, VersionSet,

@@ -1,3 +1,5 @@
+//! The tools on databases with every kind of damage, and interrupted at every step.
+
 use super::*;
 use crate::{
     compaction::{

@@ -1,3 +1,5 @@
+//! The manifest across crashes: at every operation, in every way in which a disk may come back.
+
 use super::{
     testing::{adding, table},
     *,

@@ -1,3 +1,5 @@
+//! Versions and the manifest: written, read again, cut, and damaged in every byte.
+
 use super::{
     testing::{Scratch, adding, key, numbers, sized, table, version},
     *,
