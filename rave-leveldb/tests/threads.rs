@@ -242,6 +242,27 @@ async fn look_back(db: Arc<Store>, board: Arc<Board>, seed: u64) {
     }
 }
 
+/// Closes snapshots in the middle of reads from them: such a read gives what the snapshot held, or says that it is closed.
+async fn close_snapshots(db: Arc<Store>, board: Arc<Board>) {
+    let mut writer = 0;
+    while !board.is_written() {
+        writer = (writer + 1) % WRITERS;
+        let snapshot = db.snapshot().await.unwrap();
+        let options = ReadOptions { snapshot: Some(snapshot.clone()) };
+        let held = db.get_opts(slot_key(writer, 0).into(), options.clone()).await.unwrap();
+        let read = tokio::spawn({
+            let (db, keys) = (db.clone(), slot_keys(writer).into_iter().map(Bytes::from).collect());
+            async move { db.get_many_opts(keys, options).await }
+        });
+        tokio::task::yield_now().await;
+        snapshot.close();
+        match read.await.unwrap() {
+            Ok(found) => assert!(found.iter().all(|value| *value == held), "{held:?} became {found:?}"),
+            Err(error) => assert_eq!(error.code(), Code::SnapshotNotOpen, "{error}"),
+        }
+    }
+}
+
 async fn compact(db: Arc<Store>, board: Arc<Board>) {
     let mut writer = 0;
     while !board.is_written() {
@@ -267,6 +288,7 @@ async fn hammer(directory: &Path) {
             tasks.spawn(scan(db.clone(), board.clone(), seed));
         }
         tasks.spawn(look_back(db.clone(), board.clone(), 0));
+        tasks.spawn(close_snapshots(db.clone(), board.clone()));
         tasks.spawn(compact(db.clone(), board.clone()));
         while let Some(end) = tasks.join_next().await {
             end.unwrap();
@@ -365,6 +387,9 @@ async fn drop_futures(directory: &Path) {
         }
         assert!(found == expected(0, number), "reverse: {reverse}: {found:?}");
     }
+
+    // Nor is anything left of snapshots that nobody received.
+    assert_eq!(db.stats().snapshots, 0);
 
     // Closing goes on when nobody waits for it.
     assert!(give_up_after(1, db.close()).await.is_none_or(|closed| closed.is_ok()));

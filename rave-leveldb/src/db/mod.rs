@@ -35,6 +35,7 @@ mod view;
 mod writer;
 
 pub(crate) use queue::Work;
+pub(crate) use snapshots::HeldSnapshot;
 pub use stats::{LevelStats, Stats};
 pub(crate) use view::View;
 pub(crate) use writer::Write;

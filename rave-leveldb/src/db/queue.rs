@@ -5,6 +5,7 @@
 //! thread, and takes along what gathers meanwhile. Whatever has to wait — for an fsync, for room in memory, for level 0
 //! — is led by the writer thread, so that no caller is ever blocked.
 
+use super::HeldSnapshot;
 use parking_lot::{Condvar, Mutex};
 use rave_core::{Batch, ClearOptions, Error, Operation, Result};
 use std::{
@@ -39,7 +40,7 @@ pub(crate) enum Work {
     Clear {
         options: ClearOptions,
         /// The state whose keys are deleted, if not the one when its turn comes.
-        at: Option<crate::key::SequenceNumber>,
+        at: Option<Arc<HeldSnapshot>>,
     },
     /// A read that was submitted after writes it has to see.
     Read(Box<dyn FnOnce() + Send>),

@@ -1,7 +1,8 @@
 //! Explicit snapshots: sequence numbers that compaction must leave readable.
 
+use super::Db;
 use crate::key::SequenceNumber;
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 /// The live snapshots: how many there are at each sequence number.
 #[derive(Debug, Default)]
@@ -31,5 +32,30 @@ impl Snapshots {
     /// How many there are.
     pub(crate) fn len(&self) -> usize {
         self.0.values().sum()
+    }
+}
+
+/// A snapshot that compaction leaves readable, for as long as this lives. Who reads it holds it too, so that it may be
+/// closed in the middle of a read.
+pub(crate) struct HeldSnapshot {
+    db: Arc<Db>,
+    sequence: SequenceNumber,
+}
+
+impl HeldSnapshot {
+    /// Holds the present state.
+    pub(crate) fn take(db: Arc<Db>) -> Self {
+        Self { sequence: db.take_snapshot(), db }
+    }
+
+    /// Its number.
+    pub(crate) fn sequence(&self) -> SequenceNumber {
+        self.sequence
+    }
+}
+
+impl Drop for HeldSnapshot {
+    fn drop(&mut self) {
+        self.db.release_snapshot(self.sequence);
     }
 }

@@ -64,7 +64,7 @@ impl Db {
     }
 
     /// Takes a snapshot: a number that compaction leaves readable until it is released.
-    pub(crate) fn take_snapshot(&self) -> SequenceNumber {
+    pub(super) fn take_snapshot(&self) -> SequenceNumber {
         // Under the lock, so that no compaction that begins later misses it.
         let mut state = self.state.lock();
         let sequence = self.current.sequence();
@@ -73,7 +73,7 @@ impl Db {
     }
 
     /// Releases a snapshot.
-    pub(crate) fn release_snapshot(&self, sequence: SequenceNumber) {
+    pub(super) fn release_snapshot(&self, sequence: SequenceNumber) {
         self.state.lock().snapshots.remove(sequence);
     }
 }

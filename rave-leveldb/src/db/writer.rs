@@ -1,7 +1,7 @@
 //! Leading: taking groups from the queue and applying them, on a caller's thread or on the writer thread.
 
 use super::{
-    Db,
+    Db, HeldSnapshot,
     append::{Appender, operations},
     queue::{Lead, Pending, Submitted, Taken, Work},
 };
@@ -92,7 +92,9 @@ impl Db {
                         read();
                         Ok(())
                     }
-                    Work::Clear { options, at } => self.clear(appender, options, at),
+                    Work::Clear { options, at } => {
+                        self.clear(appender, options, at.as_deref().map(HeldSnapshot::sequence))
+                    }
                     Work::Switch => self.switch(appender),
                     Work::Write { .. } | Work::Close => Ok(()),
                 };

@@ -9,7 +9,7 @@ mod iterator;
 mod snapshot;
 
 use crate::{
-    db::{Db, Stats, Work, Write},
+    db::{Db, HeldSnapshot, Stats, Work, Write},
     error::{ReadError, ReadResult},
     key::SequenceNumber,
     storage::Access,
@@ -78,12 +78,12 @@ impl Store {
         self.db.stats()
     }
 
-    fn sequence_of(&self, snapshot: Option<&Snapshot>) -> Result<Option<SequenceNumber>> {
+    fn hold(&self, snapshot: Option<&Snapshot>) -> Result<Option<Arc<HeldSnapshot>>> {
         let Some(snapshot) = snapshot else { return Ok(None) };
         let refuse = |why: &str| Err(Error::new(Code::SnapshotNotOpen, why));
         match snapshot.downcast_ref::<StoreSnapshot>() {
-            Some(own) if own.is_of(&self.db) => match own.sequence() {
-                Some(sequence) => Ok(Some(sequence)),
+            Some(own) if own.is_of(&self.db) => match own.hold() {
+                Some(held) => Ok(Some(held)),
                 None => refuse("the snapshot is closed"),
             },
             _ => refuse("the snapshot is not one of this database"),
@@ -197,16 +197,16 @@ impl AbstractLevel for Store {
 
     async fn get_opts(&self, key: Bytes, options: ReadOptions) -> Result<Option<Bytes>> {
         self.db.gate.check()?;
-        let at = self.sequence_of(options.snapshot.as_ref())?;
+        let at = self.hold(options.snapshot.as_ref())?;
         let queues = at.is_none() && self.db.queue.precedes(|operation| *operation.key() == key);
-        self.read(queues, move |db, access| db.get(&key, at, access)).await
+        self.read(queues, move |db, access| db.get(&key, sequence(&at), access)).await
     }
 
     async fn get_many_opts(&self, keys: Vec<Bytes>, options: ReadOptions) -> Result<Vec<Option<Bytes>>> {
         self.db.gate.check()?;
-        let at = self.sequence_of(options.snapshot.as_ref())?;
+        let at = self.hold(options.snapshot.as_ref())?;
         let queues = at.is_none() && self.db.queue.precedes(|operation| keys.contains(operation.key()));
-        self.read(queues, move |db, access| db.get_many(&keys, at, access)).await
+        self.read(queues, move |db, access| db.get_many(&keys, sequence(&at), access)).await
     }
 
     async fn write_opts(&self, batch: Batch, options: WriteOptions) -> Result<()> {
@@ -227,24 +227,25 @@ impl AbstractLevel for Store {
 
     async fn clear_opts(&self, options: ClearOptions) -> Result<()> {
         self.check_writable()?;
-        let at = self.sequence_of(options.snapshot.as_ref())?;
+        let at = self.hold(options.snapshot.as_ref())?;
         let answer = self.submit(Work::Clear { options, at }).await?;
         self.answer(answer).await
     }
 
     async fn iterator_opts(&self, options: IteratorOptions) -> Result<Box<dyn LevelIterator>> {
         self.db.gate.check()?;
-        let at = self.sequence_of(options.snapshot.as_ref())?;
+        let at = self.hold(options.snapshot.as_ref())?;
         let queues = at.is_none() && self.db.queue.precedes(|operation| options.range.contains(operation.key()));
         let (view, newest) = self.read(queues, |db, _| Ok(db.current.hold())).await?;
-        Ok(Box::new(StoreIterator::new(self.db.clone(), view, at.unwrap_or(newest), options)))
+        Ok(Box::new(StoreIterator::new(self.db.clone(), view, sequence(&at).unwrap_or(newest), options)))
     }
 
     async fn snapshot(&self) -> Result<Snapshot> {
         self.db.gate.check()?;
         let queues = self.db.queue.precedes(|_| true);
-        let snapshot = self.read(queues, |db, _| Ok(db.take_snapshot())).await?;
-        Ok(Snapshot::new(StoreSnapshot::new(self.db.clone(), snapshot)))
+        let db = self.db.clone();
+        let held = self.read(queues, move |_, _| Ok(HeldSnapshot::take(db.clone()))).await?;
+        Ok(Snapshot::new(StoreSnapshot::new(self.db.clone(), held)))
     }
 
     async fn close(&self) -> Result<()> {
@@ -254,6 +255,10 @@ impl AbstractLevel for Store {
         let _ = closed.wait_for(|closed| *closed).await;
         Ok(())
     }
+}
+
+fn sequence(at: &Option<Arc<HeldSnapshot>>) -> Option<SequenceNumber> {
+    at.as_deref().map(HeldSnapshot::sequence)
 }
 
 /// The format counts lengths in 32 bits.

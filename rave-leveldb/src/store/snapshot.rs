@@ -1,49 +1,43 @@
 //! Explicit snapshots as their users hold them.
 
-use crate::{db::Db, key::SequenceNumber};
+use crate::db::{Db, HeldSnapshot};
+use parking_lot::Mutex;
 use rave_core::SnapshotHandle;
-use std::{
-    any::Any,
-    fmt,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-};
+use std::{any::Any, fmt, sync::Arc};
 
-/// A sequence number that compaction leaves readable, until this is closed or dropped.
+/// A state that stays readable until this is closed or dropped, and the reads that began before have ended.
 pub(super) struct StoreSnapshot {
     db: Arc<Db>,
-    sequence: SequenceNumber,
-    closed: AtomicBool,
+    /// `None` once it is closed.
+    held: Mutex<Option<Arc<HeldSnapshot>>>,
 }
 
 impl StoreSnapshot {
-    pub(super) fn new(db: Arc<Db>, sequence: SequenceNumber) -> Self {
-        Self { db, sequence, closed: AtomicBool::new(false) }
+    pub(super) fn new(db: Arc<Db>, held: HeldSnapshot) -> Self {
+        Self { db, held: Mutex::new(Some(Arc::new(held))) }
     }
 
     pub(super) fn is_of(&self, db: &Arc<Db>) -> bool {
         Arc::ptr_eq(&self.db, db)
     }
 
-    /// `None` once it is closed.
-    pub(super) fn sequence(&self) -> Option<SequenceNumber> {
-        (!self.closed.load(Ordering::Acquire)).then_some(self.sequence)
+    /// What a read holds until it ends. `None` if this is closed.
+    pub(super) fn hold(&self) -> Option<Arc<HeldSnapshot>> {
+        self.held.lock().clone()
     }
 }
 
 impl fmt::Debug for StoreSnapshot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Snapshot({} of {})", self.sequence, self.db.location())
+        write!(f, "Snapshot(of {})", self.db.location())
     }
 }
 
 impl SnapshotHandle for StoreSnapshot {
     fn close(&self) {
-        if !self.closed.swap(true, Ordering::AcqRel) {
-            self.db.release_snapshot(self.sequence);
-        }
+        // Released behind the lock.
+        let held = self.held.lock().take();
+        drop(held);
     }
 
     fn as_any(&self) -> &dyn Any {
