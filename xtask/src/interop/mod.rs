@@ -19,6 +19,9 @@ pub struct Options {
     /// Smaller sets, and not the largest.
     #[arg(long)]
     quick: bool,
+    /// Only the cases whose description contains this text.
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    only: String,
 }
 
 /// Keys of a set, and what its files and options are like.
@@ -78,7 +81,9 @@ fn cases(quick: bool) -> Vec<Case> {
 pub fn run(options: &Options) -> Result<ExitCode> {
     let programs = Programs::build()?;
     let folder = tempfile::tempdir()?;
-    let cases = cases(options.quick);
+    let mut cases = cases(options.quick);
+    cases.retain(|case| case.to_string().contains(&options.only));
+    ensure!(!cases.is_empty(), "no case is described by {:?}", options.only);
     let mut failed = 0;
     for (number, case) in cases.iter().enumerate() {
         let start = Instant::now();

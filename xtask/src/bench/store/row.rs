@@ -121,7 +121,7 @@ impl Row {
     }
 }
 
-/// They and what surrounds them fit into the write buffer.
-const MEMORY_ENTRIES: u32 = 20_000;
+/// They and what surrounds them fit into the write buffer of every engine.
+const MEMORY_ENTRIES: u32 = 10_000;
 /// Each takes some 133 bytes of LevelDB's log.
 pub const LOG_ENTRIES: u32 = 31_000;
