@@ -51,11 +51,13 @@
 mod chunks;
 mod compaction;
 mod db;
+mod directory;
 mod error;
 #[cfg(feature = "testing")]
 mod fuzzing;
 mod iterator;
 mod key;
+mod lengths;
 mod log;
 mod memtable;
 mod opener;

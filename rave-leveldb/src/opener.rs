@@ -3,6 +3,7 @@
 use crate::{
     Options, Store,
     db::Db,
+    directory,
     storage::{OsStorage, Storage},
     version::{Contents, contents},
 };
@@ -11,7 +12,7 @@ use rave_core::{
     AbstractLevel, Code, Error, Event, EventHub, FileLock, FileLockAttempt, LockAttempt, LockedStore, Opener, Result,
 };
 use std::{
-    fs, io,
+    fs,
     path::{Path, PathBuf},
     sync::Arc,
     thread,
@@ -90,29 +91,9 @@ impl LevelDb {
 
     /// Makes sure that the directory exists and may hold a database.
     pub(crate) fn prepare_directory(&self, create: bool) -> Result<()> {
-        let refuse = |what: &str| Err(Error::new(Code::DatabaseFailedOpen, format!("{} {what}", self.path.display())));
-        match fs::metadata(&self.path) {
-            // Before the lock file is put among files that have nothing to do with a database.
-            Ok(metadata) if metadata.is_dir() => match contents(self.storage(self.path.clone()).as_ref())? {
-                Contents::Empty if !create => refuse("has no database, and none is to be created"),
-                Contents::Empty | Contents::Database => Ok(()),
-            },
-            Ok(_) => refuse("is no directory"),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                if !create {
-                    return refuse("does not exist and is not to be created");
-                }
-                fs::create_dir_all(&self.path)
-                    .map_err(|error| Error::io(format!("creating the directory {}", self.path.display()), error))?;
-                // So that what is written with `sync` can be found after power loss. Not every file system can do it.
-                #[cfg(unix)]
-                if let Some(parent) = self.path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-                    let _ = fs::File::open(parent).and_then(|parent| parent.sync_all());
-                }
-                Ok(())
-            }
-            Err(error) => Err(Error::io(format!("looking at {}", self.path.display()), error)),
-        }
+        directory::prepare(&self.path, create, || {
+            Ok(matches!(contents(self.storage(self.path.clone()).as_ref())?, Contents::Database))
+        })
     }
 }
 

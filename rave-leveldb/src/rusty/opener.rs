@@ -1,6 +1,5 @@
 //! Opening a directory: take its lock, then recover what is in it.
 
-use crate::Options;
 use crate::rusty::{
     cache::Cache,
     check::{self, Contents},
@@ -9,12 +8,13 @@ use crate::rusty::{
     owner,
     store::{Shared, Store},
 };
+use crate::{Options, directory};
 use async_trait::async_trait;
 use rave_core::{
     AbstractLevel, Code, Error, Event, EventHub, FileLock, FileLockAttempt, LockAttempt, LockedStore, Opener, Result,
 };
 use std::{
-    fs, io,
+    fs,
     path::{Path, PathBuf},
     sync::{Arc, mpsc},
     thread,
@@ -71,30 +71,9 @@ impl RustyLevelDb {
     }
 
     fn prepare_directory(&self) -> Result<()> {
-        let refuse = |what: &str| Err(Error::new(Code::DatabaseFailedOpen, format!("{} {what}", self.path.display())));
-        match fs::metadata(&self.path) {
-            Ok(metadata) if metadata.is_dir() => match check::contents(&self.path)? {
-                Contents::Empty if !self.options.create_if_missing => {
-                    refuse("has no database, and none is to be created")
-                }
-                Contents::Empty | Contents::Database => Ok(()),
-            },
-            Ok(_) => refuse("is no directory"),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                if !self.options.create_if_missing {
-                    return refuse("does not exist and is not to be created");
-                }
-                fs::create_dir_all(&self.path)
-                    .map_err(|error| Error::io(format!("creating the directory {}", self.path.display()), error))?;
-                // So that what is written with `sync` can be found after power loss. Not every file system can do it.
-                #[cfg(unix)]
-                if let Some(parent) = self.path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-                    let _ = fs::File::open(parent).and_then(|parent| parent.sync_all());
-                }
-                Ok(())
-            }
-            Err(error) => Err(Error::io(format!("looking at {}", self.path.display()), error)),
-        }
+        directory::prepare(&self.path, self.options.create_if_missing, || {
+            Ok(matches!(check::contents(&self.path)?, Contents::Database))
+        })
     }
 }
 

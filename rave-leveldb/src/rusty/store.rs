@@ -1,5 +1,6 @@
 //! The open store: a handle that sends requests to the owner thread.
 
+use crate::lengths;
 use crate::rusty::{
     cache::Cache,
     iterator::StoreIterator,
@@ -8,8 +9,8 @@ use crate::rusty::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use rave_core::{
-    AbstractLevel, Batch, ClearOptions, Code, Effect, Error, Event, EventHub, EventStream, IteratorOptions,
-    LevelIterator, Manifest, ReadOptions, Result, Snapshot, SnapshotHandle, Status, WriteOptions,
+    AbstractLevel, Batch, ClearOptions, Code, Error, Event, EventHub, EventStream, IteratorOptions, LevelIterator,
+    Manifest, ReadOptions, Result, Snapshot, SnapshotHandle, Status, WriteOptions,
 };
 use std::{
     any::Any,
@@ -233,7 +234,7 @@ impl AbstractLevel for Store {
         if batch.is_empty() {
             return Ok(());
         }
-        check_lengths(&batch)?;
+        lengths::check(&batch)?;
         self.0.ask(|reply| Command::Write { batch, sync: options.sync, reply }).await
     }
 
@@ -266,18 +267,4 @@ impl AbstractLevel for Store {
         let _ = closed.wait_for(|closed| *closed).await;
         Ok(())
     }
-}
-
-/// The format counts lengths in 32 bits.
-fn check_lengths(batch: &Batch) -> Result<()> {
-    const LONGEST: usize = (u32::MAX - 64) as usize;
-    for operation in batch.operations() {
-        if operation.key().len() > LONGEST {
-            return Err(Error::new(Code::InvalidKey, "a key must be shorter than 4 GiB").with_effect(Effect::None));
-        }
-        if operation.byte_len() - operation.key().len() > LONGEST {
-            return Err(Error::new(Code::InvalidValue, "a value must be shorter than 4 GiB").with_effect(Effect::None));
-        }
-    }
-    Ok(())
 }

@@ -12,6 +12,7 @@ use crate::{
     db::{Db, HeldSnapshot, Stats, Work, Write},
     error::{ReadError, ReadResult},
     key::SequenceNumber,
+    lengths,
     storage::Access,
 };
 use async_trait::async_trait;
@@ -20,8 +21,8 @@ use bytes::Bytes;
 pub(crate) use gate::Gate;
 use iterator::StoreIterator;
 use rave_core::{
-    AbstractLevel, Batch, ClearOptions, Code, Effect, Error, Event, EventStream, IteratorOptions, KeyRange,
-    LevelIterator, Manifest, ReadOptions, Result, Snapshot, Status, WriteOptions,
+    AbstractLevel, Batch, ClearOptions, Code, Error, Event, EventStream, IteratorOptions, KeyRange, LevelIterator,
+    Manifest, ReadOptions, Result, Snapshot, Status, WriteOptions,
 };
 use snapshot::StoreSnapshot;
 use std::{fmt, sync::Arc, thread};
@@ -42,8 +43,12 @@ impl Store {
         Self { db, closed }
     }
 
-    /// Rewrites the entries of a range so that nothing overwritten or deleted takes space there any more, except what
-    /// snapshots and iterators that are open can see. Waits for the end; other operations go on meanwhile.
+    /// Merges the tables of a range into the deepest level that has any of it, so that reads there look into one table
+    /// and nothing overwritten or deleted takes space, except what snapshots that are open can see. Waits for the end;
+    /// other operations go on meanwhile.
+    ///
+    /// As in LevelDB, tables that are in the deepest level already, and that nothing is merged into, stay as they are:
+    /// what they kept for a snapshot goes with the next merge.
     ///
     /// Errors: `LEVEL_DATABASE_NOT_OPEN` if the database is closed before it ends; `LEVEL_READONLY`; what prevents
     /// writing.
@@ -214,7 +219,7 @@ impl AbstractLevel for Store {
         if batch.is_empty() {
             return Ok(());
         }
-        check_lengths(&batch)?;
+        lengths::check(&batch)?;
         match self.db.write(batch, options.sync) {
             Write::Done(result) => result,
             Write::Later(answer) => self.answer(answer).await,
@@ -259,18 +264,4 @@ impl AbstractLevel for Store {
 
 fn sequence(at: &Option<Arc<HeldSnapshot>>) -> Option<SequenceNumber> {
     at.as_deref().map(HeldSnapshot::sequence)
-}
-
-/// The format counts lengths in 32 bits.
-fn check_lengths(batch: &Batch) -> Result<()> {
-    const LONGEST: usize = (u32::MAX - 64) as usize;
-    for operation in batch.operations() {
-        if operation.key().len() > LONGEST {
-            return Err(Error::new(Code::InvalidKey, "a key must be shorter than 4 GiB").with_effect(Effect::None));
-        }
-        if operation.byte_len() - operation.key().len() > LONGEST {
-            return Err(Error::new(Code::InvalidValue, "a value must be shorter than 4 GiB").with_effect(Effect::None));
-        }
-    }
-    Ok(())
 }
