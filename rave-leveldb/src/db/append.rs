@@ -12,7 +12,7 @@
 //!
 //! Recovery (`open.rs`) draws the conclusions.
 
-use super::{Db, failure::Failure, view::View};
+use super::{Db, view::View};
 use crate::{
     chunks::Chunks,
     compaction::rules::LEVEL0_SLOWDOWN_TRIGGER,
@@ -88,10 +88,10 @@ impl Appender {
     ) -> Result<()> {
         db.failure.check()?;
         let record = self.encode(operations);
-        self.write(db.storage.as_ref(), &record, sync).map_err(|error| unknown(&db.failure, error))?;
+        self.write(db.storage.as_ref(), &record, sync).map_err(|error| unknown(db, error))?;
         let count = self.active.apply(&record).map_err(|what| {
             let error = Error::new(Code::Corruption, format!("{}: a batch in memory: {what}", self.log_path.display()));
-            unknown(&db.failure, error)
+            unknown(db, error)
         })?;
         self.sequence += u64::from(count);
         db.current.publish(self.sequence);
@@ -132,7 +132,7 @@ impl Appender {
     pub(crate) fn switch(&mut self, db: &Db) -> Result<()> {
         let number = db.new_file_number();
         let (log, path) =
-            Self::create_log(db.storage.as_ref(), number, self.sequence).inspect_err(|error| db.failure.set(error))?;
+            Self::create_log(db.storage.as_ref(), number, self.sequence).inspect_err(|error| db.fail(error))?;
         let full = std::mem::replace(&mut self.active, Arc::new(MemTable::new()));
         let log = std::mem::replace(&mut self.log, log);
         self.previous = Some((log, std::mem::replace(&mut self.log_path, path)));
@@ -173,8 +173,8 @@ fn mark(sequence: SequenceNumber) -> Vec<u8> {
     record
 }
 
-fn unknown(failure: &Failure, error: Error) -> Error {
-    failure.set(&error);
+fn unknown(db: &Db, error: Error) -> Error {
+    db.fail(&error);
     error.with_effect(Effect::Unknown)
 }
 

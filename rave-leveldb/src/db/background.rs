@@ -74,7 +74,7 @@ impl Db {
     }
 
     /// Ends writing, and wakes whoever waits for something that will not come.
-    fn fail(&self, error: &Error) {
+    pub(super) fn fail(&self, error: &Error) {
         self.failure.set(error);
         let _state = self.state.lock();
         self.changed.notify_all();
@@ -98,7 +98,7 @@ impl Db {
         }
     }
 
-    fn wait_for_flush(&self) -> Option<(Arc<MemTable>, u64)> {
+    pub(super) fn wait_for_flush(&self) -> Option<(Arc<MemTable>, u64)> {
         let mut state = self.state.lock();
         loop {
             if state.closing {
@@ -113,7 +113,7 @@ impl Db {
     }
 
     /// Makes the immutable memtable a table. `log_number` is the log of the writes that came after it.
-    fn flush(&self, memtable: &Arc<MemTable>, log_number: u64) -> Result<()> {
+    pub(super) fn flush(&self, memtable: &Arc<MemTable>, log_number: u64) -> Result<()> {
         let built = build(&self.storage, &self.numbers, &self.options, memtable)?;
         let mut edit = VersionEdit { log_number: Some(log_number), prev_log_number: Some(0), ..VersionEdit::default() };
         let mut manifest = self.manifest.lock();
@@ -134,10 +134,9 @@ impl Db {
         })?;
         drop(state);
         drop(manifest);
-        for number in old_log..log_number {
-            // Not all of the numbers between are logs.
-            let _ = self.storage.remove(&FileName::Log(number).to_string());
-        }
+        // There is no other: opening leaves one log, and a switch waits for the flush before. What stays is found by the
+        // next opening.
+        let _ = self.storage.remove(&FileName::Log(old_log).to_string());
         Ok(())
     }
 

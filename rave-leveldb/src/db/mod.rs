@@ -242,3 +242,6 @@ fn set_options(options: &Options) -> SetOptions {
 fn refuse(directory: &Path, what: &str) -> Error {
     Error::new(Code::DatabaseFailedOpen, format!("{} {what}", directory.display()))
 }
+
+#[cfg(all(test, feature = "testing"))]
+mod tests;

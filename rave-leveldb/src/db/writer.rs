@@ -143,9 +143,9 @@ impl Db {
                 continue;
             }
             let mut state = self.state.lock();
-            let waits = self.failure.get().is_none()
-                && (self.current.read().0.immutable.is_some() || self.level0_tables() >= LEVEL0_STOP_TRIGGER);
-            if waits {
+            // Once more, because after a failure nobody wakes this up, and the immutable memtable stays.
+            self.failure.check()?;
+            if self.current.read().0.immutable.is_some() || self.level0_tables() >= LEVEL0_STOP_TRIGGER {
                 self.changed.wait(&mut state);
                 continue;
             }
