@@ -11,24 +11,14 @@ use bytes::Bytes;
 use std::sync::Arc;
 
 impl Db {
-    /// The value of `key`, at the sequence number `at` or now.
-    pub(crate) fn get(&self, key: &Bytes, at: Option<SequenceNumber>, access: Access) -> ReadResult<Option<Bytes>> {
-        let (view, newest) = self.current.read();
-        self.get_in(&view, key, at.unwrap_or(newest), access)
-    }
-
-    /// The values of `keys`, all from one state.
-    pub(crate) fn get_many(
+    /// The value of `key` in a view, at a sequence number that the view has.
+    pub(crate) fn get(
         &self,
-        keys: &[Bytes],
-        at: Option<SequenceNumber>,
+        view: &View,
+        key: &Bytes,
+        sequence: SequenceNumber,
         access: Access,
-    ) -> ReadResult<Vec<Option<Bytes>>> {
-        let (view, newest) = self.current.read();
-        keys.iter().map(|key| self.get_in(&view, key, at.unwrap_or(newest), access)).collect()
-    }
-
-    fn get_in(&self, view: &View, key: &Bytes, sequence: SequenceNumber, access: Access) -> ReadResult<Option<Bytes>> {
+    ) -> ReadResult<Option<Bytes>> {
         let in_memory = view.active.get(key, sequence);
         let in_memory = in_memory.or_else(|| view.immutable.as_ref().and_then(|table| table.get(key, sequence)));
         if let Some(known) = in_memory {

@@ -55,8 +55,9 @@ fn a_failed_flush_leaves_its_memtable_readable_whatever_a_writer_is_about_to_do(
     db.failure.set(&Error::new(Code::Io, "the flush failed"));
     drop(state);
     answer.blocking_recv().unwrap().unwrap_err();
+    let (view, newest) = db.current.hold();
     for key in ["first", "second"] {
-        let value = db.get(&Bytes::from(key), None, Access::Blocking).unwrap();
+        let value = db.get(&view, &Bytes::from(key), newest, Access::Blocking).unwrap();
         assert!(value.is_some(), "{key}");
     }
     drop(manifest);

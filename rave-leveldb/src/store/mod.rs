@@ -9,7 +9,7 @@ mod iterator;
 mod snapshot;
 
 use crate::{
-    db::{Db, HeldSnapshot, Stats, Work, Write},
+    db::{Db, HeldSnapshot, Stats, View, Work, Write},
     error::{ReadError, ReadResult},
     key::SequenceNumber,
     lengths,
@@ -104,36 +104,41 @@ impl Store {
         Ok(())
     }
 
-    /// Does a read: behind the writes it has to see, at once if memory has all it needs, else where it may wait.
+    /// Does a read of the state of its turn: behind the writes it has to see, at once if memory has all it needs, else
+    /// where it may wait.
     ///
     /// `queues` says whether it has to queue behind writes that were submitted before it.
     async fn read<T: Send + 'static>(
         &self,
         queues: bool,
-        read: impl Fn(&Db, Access) -> ReadResult<T> + Send + 'static,
+        read: impl Fn(&Db, &Arc<View>, SequenceNumber, Access) -> ReadResult<T> + Send + 'static,
     ) -> Result<T> {
         if queues {
             let (reply, value) = oneshot::channel();
             let db = self.db.clone();
             let read = move || {
-                let _ = reply.send(read(&db, Access::Blocking).map_err(ReadError::into_error));
+                let (view, newest) = db.current.read();
+                let _ = reply.send(read(&db, &view, newest, Access::Blocking).map_err(ReadError::into_error));
             };
             drop(self.submit(Work::Read(Box::new(read))).await?);
             return self.answer(value).await;
         }
         let inside = self.db.gate.enter()?;
-        match read(&self.db, Access::InMemory) {
-            Ok(value) => Ok(value),
-            Err(ReadError::Failed(error)) => Err(error),
-            Err(ReadError::WouldBlock) => {
-                let db = self.db.clone();
-                blocking(move || {
-                    let _inside = inside;
-                    read(&db, Access::Blocking).map_err(ReadError::into_error)
-                })
-                .await?
+        let (view, newest) = {
+            let (view, newest) = self.db.current.read();
+            match read(&self.db, &view, newest, Access::InMemory) {
+                Ok(value) => return Ok(value),
+                Err(ReadError::Failed(error)) => return Err(error),
+                // Kept, because a write that is submitted from now on comes after this read.
+                Err(ReadError::WouldBlock) => (Arc::clone(&view), newest),
             }
-        }
+        };
+        let db = self.db.clone();
+        blocking(move || {
+            let _inside = inside;
+            read(&db, &view, newest, Access::Blocking).map_err(ReadError::into_error)
+        })
+        .await?
     }
 
     /// Submits a work that the writer thread does.
@@ -204,14 +209,19 @@ impl AbstractLevel for Store {
         self.db.gate.check()?;
         let at = self.hold(options.snapshot.as_ref())?;
         let queues = at.is_none() && self.db.queue.precedes(|operation| *operation.key() == key);
-        self.read(queues, move |db, access| db.get(&key, sequence(&at), access)).await
+        self.read(queues, move |db, view, newest, access| db.get(view, &key, sequence(&at).unwrap_or(newest), access))
+            .await
     }
 
     async fn get_many_opts(&self, keys: Vec<Bytes>, options: ReadOptions) -> Result<Vec<Option<Bytes>>> {
         self.db.gate.check()?;
         let at = self.hold(options.snapshot.as_ref())?;
         let queues = at.is_none() && self.db.queue.precedes(|operation| keys.contains(operation.key()));
-        self.read(queues, move |db, access| db.get_many(&keys, sequence(&at), access)).await
+        self.read(queues, move |db, view, newest, access| {
+            let sequence = sequence(&at).unwrap_or(newest);
+            keys.iter().map(|key| db.get(view, key, sequence, access)).collect()
+        })
+        .await
     }
 
     async fn write_opts(&self, batch: Batch, options: WriteOptions) -> Result<()> {
@@ -241,7 +251,7 @@ impl AbstractLevel for Store {
         self.db.gate.check()?;
         let at = self.hold(options.snapshot.as_ref())?;
         let queues = at.is_none() && self.db.queue.precedes(|operation| options.range.contains(operation.key()));
-        let (view, newest) = self.read(queues, |db, _| Ok(db.current.hold())).await?;
+        let (view, newest) = self.read(queues, |_, view, newest, _| Ok((view.clone(), newest))).await?;
         Ok(Box::new(StoreIterator::new(self.db.clone(), view, sequence(&at).unwrap_or(newest), options)))
     }
 
@@ -249,7 +259,7 @@ impl AbstractLevel for Store {
         self.db.gate.check()?;
         let queues = self.db.queue.precedes(|_| true);
         let db = self.db.clone();
-        let held = self.read(queues, move |_, _| Ok(HeldSnapshot::take(db.clone()))).await?;
+        let held = self.read(queues, move |_, _, _, _| Ok(HeldSnapshot::take(db.clone()))).await?;
         Ok(Snapshot::new(StoreSnapshot::new(self.db.clone(), held)))
     }
 
@@ -265,3 +275,6 @@ impl AbstractLevel for Store {
 fn sequence(at: &Option<Arc<HeldSnapshot>>) -> Option<SequenceNumber> {
     at.as_deref().map(HeldSnapshot::sequence)
 }
+
+#[cfg(all(test, feature = "testing"))]
+mod tests;
