@@ -45,8 +45,9 @@
 //! - While an iterator or a snapshot is open, the memory and the tables that it sees stay, also when they were compacted
 //!   away. Drop or close them soon.
 //! - A `clear` holds the keys it deletes in memory.
-//! - Memory is bounded by two write buffers, the cache, and what iterators and the values given away keep; a value from a
-//!   table keeps its block of some kilobytes. A single write may be larger than the write buffer.
+//! - Memory is bounded by two write buffers, the cache, what a compaction reads ahead (256 KiB of each table that it reads
+//!   at the moment), and what iterators and the values given away keep; a value from a table keeps its block of some
+//!   kilobytes. A single write may be larger than the write buffer.
 
 mod chunks;
 mod compaction;
