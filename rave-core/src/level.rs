@@ -6,7 +6,7 @@ use crate::{
 };
 use async_trait::async_trait;
 use bytes::Bytes;
-use std::{any::Any, fmt, sync::Arc};
+use std::{any::Any, fmt, pin::Pin, sync::Arc};
 
 /// Where a database is in its life. A handle is made open, so there is no state before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,43 +69,77 @@ pub trait AbstractLevel: Any + Send + Sync + fmt::Debug {
     async fn close(&self) -> Result<()>;
 }
 
-macro_rules! forward_abstract_level {
-    ($(#[$attr:meta])* impl<$t:ident> for $wrapper:ty) => {
-        $(#[$attr])*
-        #[async_trait]
-        impl<$t: AbstractLevel + ?Sized> AbstractLevel for $wrapper {
-            fn manifest(&self) -> Manifest {
-                (**self).manifest()
-            }
-            fn status(&self) -> Status {
-                (**self).status()
-            }
-            fn events(&self) -> EventStream {
-                (**self).events()
-            }
-            async fn get_opts(&self, key: Bytes, options: ReadOptions) -> Result<Option<Bytes>> {
-                (**self).get_opts(key, options).await
-            }
-            async fn get_many_opts(&self, keys: Vec<Bytes>, options: ReadOptions) -> Result<Vec<Option<Bytes>>> {
-                (**self).get_many_opts(keys, options).await
-            }
-            async fn write_opts(&self, batch: Batch, options: WriteOptions) -> Result<()> {
-                (**self).write_opts(batch, options).await
-            }
-            async fn clear_opts(&self, options: ClearOptions) -> Result<()> {
-                (**self).clear_opts(options).await
-            }
-            async fn iterator_opts(&self, options: IteratorOptions) -> Result<Box<dyn LevelIterator>> {
-                (**self).iterator_opts(options).await
-            }
-            async fn snapshot(&self) -> Result<Snapshot> {
-                (**self).snapshot().await
-            }
-            async fn close(&self) -> Result<()> {
-                (**self).close().await
-            }
-        }
-    };
-}
+/// What an asynchronous method of the trait returns.
+type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T>> + Send + 'a>>;
 
-forward_abstract_level!(impl<T> for Arc<T>);
+/// A shared handle is the database itself. Written out, so that the future of the database is passed on as it is, instead
+/// of being wrapped in another one for each operation.
+impl<L: AbstractLevel + ?Sized> AbstractLevel for Arc<L> {
+    fn manifest(&self) -> Manifest {
+        (**self).manifest()
+    }
+
+    fn status(&self) -> Status {
+        (**self).status()
+    }
+
+    fn events(&self) -> EventStream {
+        (**self).events()
+    }
+
+    fn get_opts<'a, 'b>(&'a self, key: Bytes, options: ReadOptions) -> Answer<'b, Option<Bytes>>
+    where
+        'a: 'b,
+        Self: 'b,
+    {
+        (**self).get_opts(key, options)
+    }
+
+    fn get_many_opts<'a, 'b>(&'a self, keys: Vec<Bytes>, options: ReadOptions) -> Answer<'b, Vec<Option<Bytes>>>
+    where
+        'a: 'b,
+        Self: 'b,
+    {
+        (**self).get_many_opts(keys, options)
+    }
+
+    fn write_opts<'a, 'b>(&'a self, batch: Batch, options: WriteOptions) -> Answer<'b, ()>
+    where
+        'a: 'b,
+        Self: 'b,
+    {
+        (**self).write_opts(batch, options)
+    }
+
+    fn clear_opts<'a, 'b>(&'a self, options: ClearOptions) -> Answer<'b, ()>
+    where
+        'a: 'b,
+        Self: 'b,
+    {
+        (**self).clear_opts(options)
+    }
+
+    fn iterator_opts<'a, 'b>(&'a self, options: IteratorOptions) -> Answer<'b, Box<dyn LevelIterator>>
+    where
+        'a: 'b,
+        Self: 'b,
+    {
+        (**self).iterator_opts(options)
+    }
+
+    fn snapshot<'a, 'b>(&'a self) -> Answer<'b, Snapshot>
+    where
+        'a: 'b,
+        Self: 'b,
+    {
+        (**self).snapshot()
+    }
+
+    fn close<'a, 'b>(&'a self) -> Answer<'b, ()>
+    where
+        'a: 'b,
+        Self: 'b,
+    {
+        (**self).close()
+    }
+}
