@@ -178,17 +178,18 @@ impl Db {
         }
     }
 
-    fn compact_once(&self) -> Result<()> {
+    pub(super) fn compact_once(&self) -> Result<()> {
         let manifest = self.manifest.lock();
         let mut state = self.state.lock();
-        let compaction = match state.next_of_range(&manifest) {
-            Some(compaction) => Some(compaction),
-            None => pick(&mut state.versions, &manifest),
-        };
-        let Some(compaction) = compaction else {
-            self.changed.notify_all();
-            return Ok(());
-        };
+        let mut compaction = None;
+        if state.range_gives_way() {
+            compaction = pick(&mut state.versions, &manifest);
+        }
+        let compaction =
+            compaction.or_else(|| state.next_of_range(&manifest)).or_else(|| pick(&mut state.versions, &manifest));
+        // The range may have come to its end.
+        self.changed.notify_all();
+        let Some(compaction) = compaction else { return Ok(()) };
         let smallest_snapshot = state.snapshots.oldest().unwrap_or_else(|| self.current.sequence());
         drop((state, manifest));
         let result = self.compact(&compaction, smallest_snapshot);

@@ -16,8 +16,8 @@ pub(super) struct RangeCompaction {
     level: usize,
     /// Where the next part of the level begins, if not at `begin`.
     resume_at: Option<Vec<u8>>,
-    /// The deepest level that has anything of the range.
-    deepest: usize,
+    /// Whether the last compaction was a part of it.
+    had_turn: bool,
 }
 
 impl State {
@@ -25,13 +25,24 @@ impl State {
         self.range.is_some() || self.versions.current().needs_compaction()
     }
 
+    /// Whether a compaction that is due goes before the next step of the compaction of a range: they take turns, so that
+    /// neither a long range nor many writes hold up the other.
+    pub(super) fn range_gives_way(&mut self) -> bool {
+        self.range.as_mut().is_some_and(|range| std::mem::take(&mut range.had_turn))
+    }
+
     /// The next step of the compaction of a range, after the one before has ended; ends it when there is none.
     pub(super) fn next_of_range(&mut self, manifest: &Manifest) -> Option<Compaction> {
         let range = self.range.as_mut()?;
-        while range.level < range.deepest.max(1) {
+        // Looked for anew, because other compactions go on meanwhile and may have moved it.
+        let version = self.versions.current();
+        let overlaps = |level: &usize| version.overlaps(*level, range.begin.as_deref(), range.end.as_deref());
+        let deepest = (0..LEVELS).rev().find(overlaps).unwrap_or(0);
+        while range.level < deepest.max(1) {
             let begin = range.resume_at.as_deref().or(range.begin.as_deref());
             match pick_range(&mut self.versions, manifest, range.level, begin, range.end.as_deref()) {
                 Some(compaction) => {
+                    range.had_turn = true;
                     range.resume_at = compaction.resume_at().map(<[u8]>::to_vec);
                     if range.resume_at.is_none() {
                         range.level += 1;
@@ -63,10 +74,7 @@ impl Db {
             self.changed.wait(&mut state);
         }
         self.check_compacting(&state)?;
-        let version = state.versions.current();
-        let overlaps = |level: &usize| version.overlaps(*level, begin.as_deref(), end.as_deref());
-        let Some(deepest) = (0..LEVELS).rev().find(overlaps) else { return Ok(()) };
-        state.range = Some(RangeCompaction { begin, end, level: 0, resume_at: None, deepest });
+        state.range = Some(RangeCompaction { begin, end, level: 0, resume_at: None, had_turn: false });
         self.compaction_wanted.notify_one();
         while state.range.is_some() {
             self.check_compacting(&state).inspect_err(|_| state.range = None)?;

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::{
+    Compression,
     storage::Access,
     testing::{Fault, SimulatedDisk},
 };
@@ -25,10 +26,10 @@ fn put(db: &Db, key: &str) -> Write {
     db.write(Batch::new().put(key, vec![b'v'; 500]), false)
 }
 
-fn fill(db: &Db) {
+fn fill(db: &Db, prefix: &str) {
     let mut number = 0;
     while !db.appender.lock().must_wait(db) {
-        assert!(matches!(put(db, &format!("key {number}")), Write::Done(Ok(()))));
+        assert!(matches!(put(db, &format!("{prefix} {number}")), Write::Done(Ok(()))));
         number += 1;
     }
 }
@@ -44,10 +45,10 @@ fn a_failed_flush_leaves_its_memtable_readable_whatever_a_writer_is_about_to_do(
     // The flush cannot end.
     let manifest = db.manifest.lock();
     assert!(matches!(put(&db, "first"), Write::Done(Ok(()))));
-    fill(&db);
+    fill(&db, "key");
     let Write::Later(answer) = put(&db, "second") else { panic!("the memtable is full") };
     answer.blocking_recv().unwrap().unwrap();
-    fill(&db);
+    fill(&db, "key");
     // The writer thread finds the database in order and the memtable full, and then that a flush has failed.
     let state = db.state.lock();
     let Write::Later(answer) = put(&db, "third") else { panic!("the memtable is full") };
@@ -100,4 +101,52 @@ fn a_flush_removes_the_log_it_replaces_however_far_the_numbers_have_come() {
     outcome.recv_timeout(FOR_EVER).expect("it looks at every number").unwrap();
     let logs: Vec<_> = disk.files().into_iter().filter(|name| name.ends_with(".log")).collect();
     assert_eq!(logs.len(), 1, "{logs:?}");
+}
+
+/// Writes as many keys as a table has, and makes them one.
+fn add_table(db: &Arc<Db>, prefix: &str) {
+    fill(db, prefix);
+    let mut appender = db.appender.lock();
+    appender.forget_previous();
+    appender.switch(db).unwrap();
+    let (memtable, log) = db.wait_for_flush().unwrap();
+    db.flush(&memtable, log).unwrap();
+}
+
+#[test]
+fn compacting_a_range_and_compacting_what_is_due_take_turns() {
+    let options = Options {
+        write_buffer_size: 64 << 10,
+        max_file_size: 48 << 10,
+        compression: Compression::None,
+        ..Options::default()
+    };
+    let storage = SimulatedDisk::new().storage(PathBuf::from("/db"));
+    let db = Arc::new(Db::open(storage, options, EventHub::new()).unwrap());
+    for prefix in ["a", "b", "c", "d", "e", "f", "a", "b", "c", "d", "e", "f"] {
+        add_table(&db, prefix);
+    }
+    while db.state.lock().wants_compaction() {
+        db.compact_once().unwrap();
+    }
+    let range = thread::spawn({
+        let db = db.clone();
+        move || db.compact_range(&KeyRange::all())
+    });
+    while db.state.lock().range.is_none() {
+        thread::yield_now();
+    }
+    let mut steps = 0;
+    while db.state.lock().range.is_some() {
+        while db.level0_tables() < 8 && steps < 6 {
+            add_table(&db, "a");
+        }
+        for _ in 0..2 {
+            db.compact_once().unwrap();
+        }
+        steps += 1;
+        assert!(db.level0_tables() < 8 || db.state.lock().range.is_none(), "writes would be slowed down");
+    }
+    assert!(steps >= 3, "there was too little to do");
+    range.join().unwrap().unwrap();
 }
