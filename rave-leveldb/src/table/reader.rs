@@ -12,6 +12,7 @@ use crate::{
     storage::{Access, OpenFiles},
 };
 use bytes::Bytes;
+use std::cell::RefCell;
 
 /// The most that a byte of Snappy's can stand for, generously: three bytes copy 64.
 const MOST_EXPANSION: usize = 32;
@@ -122,18 +123,37 @@ impl TableFile<'_> {
     pub(super) fn read_block(&self, handle: BlockHandle, access: Access) -> ReadResult<Bytes> {
         let damaged = |what| ReadError::Failed(damaged(&self.files.path(self.number), handle.offset, what));
         let end = handle.end(self.size).ok_or_else(|| damaged("a block beyond the end of the table"))?;
-        let mut buffer = vec![0; (end - handle.offset) as usize];
-        if self.files.read_at(self.number, &mut buffer, handle.offset, access)? < buffer.len() {
-            return Err(damaged("the file is shorter than it was"));
-        }
-        Ok(match unpack(&buffer).map_err(damaged)? {
-            Some(contents) => contents.into(),
-            None => {
-                let length = buffer.len() - TRAILER_LEN;
-                Bytes::from(buffer).slice(..length)
+        let length = (end - handle.offset) as usize;
+        with_scratch(length, |buffer| {
+            if self.files.read_at(self.number, buffer, handle.offset, access)? < length {
+                return Err(damaged("the file is shorter than it was"));
             }
+            Ok(match unpack(buffer).map_err(damaged)? {
+                Some(contents) => contents.into(),
+                None => Bytes::copy_from_slice(buffer.get(..length - TRAILER_LEN).unwrap_or_default()),
+            })
         })
     }
+}
+
+/// Blocks up to this length are read into a buffer that each thread keeps.
+const SCRATCH_LEN: usize = 16 << 10;
+
+thread_local! {
+    static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Calls `read` with a buffer of `length` bytes of any content.
+fn with_scratch<T>(length: usize, read: impl FnOnce(&mut [u8]) -> T) -> T {
+    if length > SCRATCH_LEN {
+        return read(&mut vec![0; length]);
+    }
+    SCRATCH.with_borrow_mut(|scratch| {
+        if scratch.len() < length {
+            scratch.resize(length, 0);
+        }
+        read(scratch.get_mut(..length).unwrap_or_default())
+    })
 }
 
 /// Checks a block with its trailer, and decompresses it; `None` if it was not compressed.
