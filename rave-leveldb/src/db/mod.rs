@@ -34,7 +34,7 @@ mod stats;
 mod view;
 mod writer;
 
-pub(crate) use queue::Work;
+pub(crate) use queue::{Ticket, Work};
 pub(crate) use snapshots::HeldSnapshot;
 pub use stats::{LevelStats, Stats};
 pub(crate) use view::View;

@@ -4,6 +4,9 @@
 //! record and applies them. A write that finds nobody leading, and nothing to wait for, leads itself, on its caller's
 //! thread, and takes along what gathers meanwhile. Whatever has to wait — for an fsync, for room in memory, for level 0
 //! — is led by the writer thread, so that no caller is ever blocked.
+//!
+//! Whoever submits holds a [`Ticket`] for its place. Dropping it gives the place back if it was not yet taken, so the queue
+//! is never longer than there are callers who wait, and none of them can hold up another.
 
 use super::HeldSnapshot;
 use parking_lot::{Condvar, Mutex};
@@ -15,12 +18,8 @@ use std::{
         atomic::{AtomicUsize, Ordering},
     },
 };
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::oneshot;
 
-/// Bytes of writes that may wait in the queue; further ones wait for their turn outside.
-const QUEUE_BYTES: usize = 32 << 20;
-/// Works that may wait in the queue.
-const QUEUE_LENGTH: usize = 8192;
 /// What a work weighs beyond its keys and values.
 const OVERHEAD: usize = 256;
 /// Bytes of one group, about. A group that begins with a small write stays small, for the sake of its latency.
@@ -61,6 +60,8 @@ impl Work {
 pub(crate) struct Pending {
     pub(crate) work: Work,
     pub(crate) reply: Reply,
+    /// Its place: the queue is in the order of these.
+    place: u64,
     weight: usize,
 }
 
@@ -73,7 +74,7 @@ enum Leader {
 
 struct State {
     pending: VecDeque<Pending>,
-    weight: usize,
+    next_place: u64,
     leader: Leader,
     /// The batches that the leader took and has not yet applied.
     underway: Vec<Arc<Batch>>,
@@ -87,13 +88,8 @@ pub(crate) struct WriteQueue {
     state: Mutex<State>,
     /// For the writer thread: it leads now.
     wake: Condvar,
-    /// Works that were submitted and not yet done, in the queue or outside.
+    /// Works that were queued and not yet done.
     unfinished: AtomicUsize,
-    /// Submitters that wait outside for room.
-    outside: AtomicUsize,
-    /// Lets them in one by one, in their order.
-    door: tokio::sync::Mutex<()>,
-    room: Notify,
 }
 
 /// What became of a submission.
@@ -101,11 +97,47 @@ pub(crate) enum Submitted<'a> {
     /// The caller leads and applies its write itself.
     Leads(Lead<'a>, Work),
     /// It is in the queue.
-    Queued(oneshot::Receiver<Result<()>>),
-    /// There is no room for it, or others waited outside before it.
-    NoRoom(Work),
+    Queued(Ticket<'a>),
     /// The database is closing.
     Closed,
+}
+
+/// A place in the queue. Dropping it gives the place back: what nobody has taken yet is not done.
+pub(crate) struct Ticket<'a> {
+    queue: &'a WriteQueue,
+    place: u64,
+    answer: oneshot::Receiver<Result<()>>,
+    /// Whether there may still be something to give back.
+    holds: bool,
+}
+
+impl Ticket<'_> {
+    /// What came of the work.
+    pub(crate) async fn answer(mut self) -> Result<()> {
+        let answer = (&mut self.answer).await;
+        self.holds = false;
+        // What is dropped unanswered was not begun: the database closed before.
+        answer.map_err(|_| Error::not_open())?
+    }
+
+    /// Leaves the work in the queue, whoever waits for it.
+    pub(crate) fn detach(mut self) {
+        self.holds = false;
+    }
+
+    /// The answer, for threads.
+    #[cfg(test)]
+    pub(crate) fn wait(self) -> Result<()> {
+        tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(self.answer())
+    }
+}
+
+impl Drop for Ticket<'_> {
+    fn drop(&mut self) {
+        if self.holds {
+            self.queue.give_back(self.place);
+        }
+    }
 }
 
 /// What a leader takes from the queue.
@@ -118,83 +150,64 @@ impl WriteQueue {
     pub(crate) fn new() -> Self {
         let state = State {
             pending: VecDeque::new(),
-            weight: 0,
+            next_place: 0,
             leader: Leader::Nobody,
             underway: Vec::new(),
             underway_unknown: false,
             closed: false,
         };
-        Self {
-            state: Mutex::new(state),
-            wake: Condvar::new(),
-            unfinished: AtomicUsize::new(0),
-            outside: AtomicUsize::new(0),
-            door: tokio::sync::Mutex::new(()),
-            room: Notify::new(),
-        }
+        Self { state: Mutex::new(state), wake: Condvar::new(), unfinished: AtomicUsize::new(0) }
     }
 
-    /// Puts `work` at the end of the queue, or lets the caller lead if `may_lead` and nobody does.
+    /// Puts `work` at the end of the queue, or lets the caller lead if `may_lead` and nobody does. Behind
+    /// [`Work::Close`] nothing gets in.
     pub(crate) fn submit(&self, work: Work, may_lead: bool) -> Submitted<'_> {
-        if self.outside.load(Ordering::Acquire) > 0 && !matches!(work, Work::Close) {
-            return Submitted::NoRoom(work);
-        }
-        self.enter(work, may_lead)
-    }
-
-    /// Waits outside until there is room for `work`, in the order of the calls.
-    ///
-    /// If the future is dropped before that, the work is not done.
-    pub(crate) async fn submit_outside(&self, mut work: Work) -> Result<oneshot::Receiver<Result<()>>> {
-        let _outside = Outside::new(self);
-        let _turn = self.door.lock().await;
-        loop {
-            let room = self.room.notified();
-            match self.enter(work, false) {
-                Submitted::Queued(answer) => return Ok(answer),
-                Submitted::NoRoom(refused) => work = refused,
-                Submitted::Closed | Submitted::Leads(..) => return Err(Error::not_open()),
-            }
-            room.await;
-        }
-    }
-
-    fn enter(&self, work: Work, may_lead: bool) -> Submitted<'_> {
         let mut state = self.state.lock();
         if state.closed {
             return Submitted::Closed;
         }
+        let place = state.next_place;
+        state.next_place += 1;
         let idle = state.leader == Leader::Nobody;
         if idle && may_lead {
             state.leader = Leader::Caller;
-            return Submitted::Leads(Lead { queue: self }, work);
-        }
-        let weight = work.weight();
-        let full = state.weight + weight > QUEUE_BYTES || state.pending.len() >= QUEUE_LENGTH;
-        // A single work larger than the whole queue has to pass too. Closing must never be kept out.
-        if full && !state.pending.is_empty() && !matches!(work, Work::Close) {
-            return Submitted::NoRoom(work);
+            return Submitted::Leads(Lead { queue: self, place }, work);
         }
         state.closed = matches!(work, Work::Close);
-        let (reply, answer) = oneshot::channel();
-        state.weight += weight;
-        state.pending.push_back(Pending { work, reply, weight });
-        self.unfinished.fetch_add(1, Ordering::Release);
+        let (pending, ticket) = self.pending(work, place);
+        state.pending.push_back(pending);
         if idle {
             state.leader = Leader::Thread;
             self.wake.notify_one();
         }
-        Submitted::Queued(answer)
+        Submitted::Queued(ticket)
+    }
+
+    fn pending(&self, work: Work, place: u64) -> (Pending, Ticket<'_>) {
+        let (reply, answer) = oneshot::channel();
+        let weight = work.weight();
+        self.unfinished.fetch_add(1, Ordering::Release);
+        (Pending { work, reply, place, weight }, Ticket { queue: self, place, answer, holds: true })
+    }
+
+    fn give_back(&self, place: u64) {
+        let mut state = self.state.lock();
+        let found = state.pending.binary_search_by_key(&place, |pending| pending.place);
+        let given_back = found.ok().and_then(|index| state.pending.remove(index));
+        drop(state);
+        if given_back.is_some() {
+            self.unfinished.fetch_sub(1, Ordering::Release);
+        }
     }
 
     /// Whether a read must wait for its turn in the queue: a write that was submitted before it, and is not yet applied,
     /// may change what it reads. `touches` says whether an operation does.
     pub(crate) fn precedes(&self, touches: impl Fn(&Operation) -> bool) -> bool {
-        if self.unfinished.load(Ordering::Acquire) == 0 && self.outside.load(Ordering::Acquire) == 0 {
+        if self.unfinished.load(Ordering::Acquire) == 0 {
             return false;
         }
         let state = self.state.lock();
-        if self.outside.load(Ordering::Acquire) > 0 || state.underway_unknown {
+        if state.underway_unknown {
             return true;
         }
         let mut compared = 0;
@@ -216,25 +229,24 @@ impl WriteQueue {
         while state.leader != Leader::Thread {
             self.wake.wait(&mut state);
         }
-        Lead { queue: self }
+        Lead { queue: self, place: 0 }
     }
 }
 
 /// The right to take from the queue. Dropping it passes the lead to the writer thread if anything is left to do.
 pub(crate) struct Lead<'a> {
     queue: &'a WriteQueue,
+    /// A caller's own place, in front of all that came since.
+    place: u64,
 }
 
-impl Lead<'_> {
+impl<'a> Lead<'a> {
     /// Puts a work that the caller wanted to do itself at the front of the queue, for the writer thread.
-    pub(crate) fn give_up(self, work: Work) -> oneshot::Receiver<Result<()>> {
-        let (reply, answer) = oneshot::channel();
-        let weight = work.weight();
+    pub(crate) fn give_up(self, work: Work) -> Ticket<'a> {
         let mut state = self.queue.state.lock();
-        state.weight += weight;
-        state.pending.push_front(Pending { work, reply, weight });
-        self.queue.unfinished.fetch_add(1, Ordering::Release);
-        answer
+        let (pending, ticket) = self.queue.pending(work, self.place);
+        state.pending.push_front(pending);
+        ticket
     }
 
     /// Takes what is next: the writes at the front as one group, or a single other work. In place (`false`) only what
@@ -246,13 +258,11 @@ impl Lead<'_> {
         let sync = match &front.work {
             Work::Write { sync, .. } if *sync && !may_wait => return None,
             Work::Write { sync, .. } => *sync,
-            Work::Read(_) => false,
             _ if !may_wait => return None,
             _ => false,
         };
         if !matches!(front.work, Work::Write { .. }) {
             let other = state.pending.pop_front()?;
-            state.weight -= other.weight;
             state.underway_unknown = matches!(other.work, Work::Clear { .. });
             return Some(Taken::Other(other));
         }
@@ -264,11 +274,10 @@ impl Lead<'_> {
             if !rides || (bytes > 0 && bytes + pending.weight > limit) {
                 break;
             }
-            let Some(Pending { work: Work::Write { batch, .. }, reply, weight }) = state.pending.pop_front() else {
+            let Some(Pending { work: Work::Write { batch, .. }, reply, weight, .. }) = state.pending.pop_front() else {
                 break;
             };
             bytes += weight;
-            state.weight -= weight;
             state.underway.push(batch.clone());
             writes.push((batch, reply));
         }
@@ -282,9 +291,6 @@ impl Lead<'_> {
         state.underway_unknown = false;
         drop(state);
         self.queue.unfinished.fetch_sub(works, Ordering::Release);
-        if self.queue.outside.load(Ordering::Acquire) > 0 {
-            self.queue.room.notify_waiters();
-        }
     }
 }
 
@@ -295,22 +301,6 @@ impl Drop for Lead<'_> {
         if state.leader == Leader::Thread {
             self.queue.wake.notify_one();
         }
-    }
-}
-
-/// Counts a submitter that waits outside.
-struct Outside<'a>(&'a WriteQueue);
-
-impl<'a> Outside<'a> {
-    fn new(queue: &'a WriteQueue) -> Self {
-        queue.outside.fetch_add(1, Ordering::AcqRel);
-        Self(queue)
-    }
-}
-
-impl Drop for Outside<'_> {
-    fn drop(&mut self) {
-        self.0.outside.fetch_sub(1, Ordering::AcqRel);
     }
 }
 

@@ -1,15 +1,14 @@
 //! The queue on its own: who leads, what a group takes, who waits.
 
 use super::*;
-use std::task::{Context, Poll, Waker};
 
 fn write(key: &str, sync: bool) -> Work {
     Work::Write { batch: Arc::new(Batch::new().put(key, "value")), sync }
 }
 
-fn queued(submitted: Submitted<'_>) -> oneshot::Receiver<Result<()>> {
+fn queued(submitted: Submitted<'_>) -> Ticket<'_> {
     match submitted {
-        Submitted::Queued(answer) => answer,
+        Submitted::Queued(ticket) => ticket,
         _ => panic!("it was not queued"),
     }
 }
@@ -83,33 +82,39 @@ fn a_read_waits_only_for_writes_of_its_own_keys() {
 }
 
 #[test]
-fn what_finds_no_room_gets_in_by_and_by_and_in_order() {
+fn who_stops_waiting_gives_the_place_back() {
     let queue = WriteQueue::new();
     let Submitted::Leads(lead, _) = queue.submit(write("first", false), true) else { panic!("nobody else leads") };
-    let _full: Vec<_> = (0..QUEUE_LENGTH).map(|_| queued(queue.submit(write("full", false), true))).collect();
-    let refused = |key| match queue.submit(write(key, false), true) {
-        Submitted::NoRoom(work) => work,
-        _ => panic!("there is no room"),
-    };
-    let mut context = Context::from_waker(Waker::noop());
-    let mut one = Box::pin(queue.submit_outside(refused("one")));
-    let mut dropped = Box::pin(queue.submit_outside(refused("dropped")));
-    let mut two = Box::pin(queue.submit_outside(refused("two")));
-    assert!(one.as_mut().poll(&mut context).is_pending());
-    assert!(dropped.as_mut().poll(&mut context).is_pending());
-    assert!(two.as_mut().poll(&mut context).is_pending());
-    assert!(queue.precedes(|_| false), "the reads of whoever waits outside must not overtake it");
-    drop(dropped);
-    while let Some(Taken::Group { writes, .. }) = lead.take(true) {
-        lead.done(writes.len());
-    }
-    // Even now nobody overtakes those who wait.
-    assert!(matches!(queue.submit(write("late", false), true), Submitted::NoRoom(_)));
-    assert!(two.as_mut().poll(&mut context).is_pending(), "its turn comes after the one before");
-    let Poll::Ready(Ok(_one)) = one.as_mut().poll(&mut context) else { panic!("there is room") };
-    drop(one);
-    let Poll::Ready(Ok(_two)) = two.as_mut().poll(&mut context) else { panic!("there is room") };
-    assert_eq!(keys(lead.take(true)), ["one", "two"]);
+    let a = queued(queue.submit(write("a", false), true));
+    let b = queued(queue.submit(write("b", false), true));
+    let c = queued(queue.submit(write("c", false), true));
+    drop(b);
+    assert!(!queue.precedes(|operation| operation.key() == "b"));
+    assert_eq!(keys(lead.take(false)), ["a", "c"]);
+    // Too late: it is on its way.
+    drop(a);
+    assert!(queue.precedes(|operation| operation.key() == "a"));
+    lead.done(2);
+    drop(c);
+    assert!(!queue.precedes(|_| true) && queue.unfinished.load(Ordering::SeqCst) == 0);
+    // What was given up has the first place, and can be given back too.
+    let d = queued(queue.submit(write("d", false), true));
+    let given_up = lead.give_up(write("first", false));
+    let lead = queue.wait_for_lead();
+    drop(given_up);
+    assert_eq!(keys(lead.take(true)), ["d"]);
+    lead.done(1);
+    d.detach();
+}
+
+#[test]
+fn a_caller_that_leads_reads_nothing_for_others() {
+    let queue = WriteQueue::new();
+    let Submitted::Leads(lead, _) = queue.submit(write("first", false), true) else { panic!("nobody else leads") };
+    let _read = queued(queue.submit(Work::Read(Box::new(|| {})), false));
+    assert!(lead.take(false).is_none(), "it might wait for the disk");
+    assert!(matches!(lead.take(true), Some(Taken::Other(_))));
+    lead.done(1);
 }
 
 #[test]

@@ -22,7 +22,7 @@ fn open(disk: &SimulatedDisk) -> Arc<Db> {
     Arc::new(Db::open(storage, options, EventHub::new()).unwrap())
 }
 
-fn put(db: &Db, key: &str) -> Write {
+fn put<'a>(db: &'a Db, key: &str) -> Write<'a> {
     db.write(Batch::new().put(key, vec![b'v'; 500]), false)
 }
 
@@ -46,16 +46,16 @@ fn a_failed_flush_leaves_its_memtable_readable_whatever_a_writer_is_about_to_do(
     let manifest = db.manifest.lock();
     assert!(matches!(put(&db, "first"), Write::Done(Ok(()))));
     fill(&db, "key");
-    let Write::Later(answer) = put(&db, "second") else { panic!("the memtable is full") };
-    answer.blocking_recv().unwrap().unwrap();
+    let Write::Later(ticket) = put(&db, "second") else { panic!("the memtable is full") };
+    ticket.wait().unwrap();
     fill(&db, "key");
     // The writer thread finds the database in order and the memtable full, and then that a flush has failed.
     let state = db.state.lock();
-    let Write::Later(answer) = put(&db, "third") else { panic!("the memtable is full") };
+    let Write::Later(ticket) = put(&db, "third") else { panic!("the memtable is full") };
     thread::sleep(MOMENT);
     db.failure.set(&Error::new(Code::Io, "the flush failed"));
     drop(state);
-    answer.blocking_recv().unwrap().unwrap_err();
+    ticket.wait().unwrap_err();
     let (view, newest) = db.current.hold();
     for key in ["first", "second"] {
         let value = db.get(&view, &Bytes::from(key), newest, Access::Blocking).unwrap();
@@ -63,7 +63,8 @@ fn a_failed_flush_leaves_its_memtable_readable_whatever_a_writer_is_about_to_do(
     }
     drop(manifest);
     db.gate.close();
-    db.submit(Work::Close, false);
+    let Write::Later(closing) = db.submit(Work::Close, false) else { panic!("it is open") };
+    closing.detach();
     running.join().unwrap();
 }
 

@@ -3,7 +3,7 @@
 use super::{
     Db, HeldSnapshot,
     append::{Appender, operations},
-    queue::{Lead, Pending, Submitted, Taken, Work},
+    queue::{Lead, Pending, Submitted, Taken, Ticket, Work},
 };
 use crate::{
     compaction::rules::{LEVEL0_SLOWDOWN_TRIGGER, LEVEL0_STOP_TRIGGER},
@@ -12,7 +12,6 @@ use crate::{
 };
 use rave_core::{Batch, ClearOptions, Error, Event, Operation, Result};
 use std::{sync::Arc, thread, time::Duration};
-use tokio::sync::oneshot;
 
 /// Groups of others that a caller takes along before the writer thread relieves it.
 const ROUNDS: usize = 16;
@@ -22,33 +21,30 @@ const LARGEST_IN_PLACE: usize = 256 << 10;
 const SLOWDOWN: Duration = Duration::from_millis(1);
 
 /// What became of a write.
-pub(crate) enum Write {
+pub(crate) enum Write<'a> {
     /// It was applied, or refused, on the caller's thread.
     Done(Result<()>),
     /// The answer comes later.
-    Later(oneshot::Receiver<Result<()>>),
-    /// There is no room for it: to be submitted from outside.
-    NoRoom(Work),
+    Later(Ticket<'a>),
 }
 
 impl Db {
-    /// Submits a batch. Its place among the operations of the handle is that of this call, unless there is no room.
-    pub(crate) fn write(&self, batch: Batch, sync: bool) -> Write {
+    /// Submits a batch. Its place among the operations of the handle is that of this call.
+    pub(crate) fn write(&self, batch: Batch, sync: bool) -> Write<'_> {
         let in_place = !sync && batch.byte_len() <= LARGEST_IN_PLACE;
         self.submit(Work::Write { batch: Arc::new(batch), sync }, in_place)
     }
 
     /// Submits any work. With `in_place` it is done by the caller if nobody else leads; only for batches.
-    pub(crate) fn submit(&self, work: Work, in_place: bool) -> Write {
+    pub(crate) fn submit(&self, work: Work, in_place: bool) -> Write<'_> {
         match self.queue.submit(work, in_place) {
             Submitted::Leads(lead, work) => self.lead_in_place(lead, work),
-            Submitted::Queued(answer) => Write::Later(answer),
-            Submitted::NoRoom(work) => Write::NoRoom(work),
+            Submitted::Queued(ticket) => Write::Later(ticket),
             Submitted::Closed => Write::Done(Err(Error::not_open())),
         }
     }
 
-    fn lead_in_place(&self, lead: Lead<'_>, work: Work) -> Write {
+    fn lead_in_place<'a>(&'a self, lead: Lead<'a>, work: Work) -> Write<'a> {
         let mut appender = self.appender.lock();
         let Work::Write { batch, .. } = &work else { return Write::Later(lead.give_up(work)) };
         if appender.must_wait(self) {

@@ -1,6 +1,6 @@
 //! Iterators as their users hold them.
 
-use super::blocking::blocking;
+use super::{blocking::blocking, gate::Inside};
 use crate::{
     db::{Db, View},
     error::{ReadError, ReadResult},
@@ -74,11 +74,12 @@ impl StoreIterator {
         }
     }
 
-    fn check(&self) -> Result<()> {
+    /// Lets the iterator in, for as long as the result lives: the files stay open meanwhile.
+    fn enter(&self) -> Result<Inside> {
         if self.source.is_none() {
             return Err(Error::new(Code::IteratorNotOpen, "the iterator is closed"));
         }
-        self.db.gate.check()
+        self.db.gate.enter()
     }
 
     /// The next entry, if it can be had without waiting. `Ok(None)` is the end.
@@ -196,8 +197,11 @@ fn read_page(walk: &mut VisibleEntries, want: usize, values: bool) -> Result<Pag
 impl LevelIterator for StoreIterator {
     async fn next(&mut self) -> Result<Option<Entry>> {
         loop {
-            self.check()?;
-            match self.step() {
+            let step = {
+                let _inside = self.enter()?;
+                self.step()
+            };
+            match step {
                 Ok(entry) => return Ok(entry),
                 Err(ReadError::Failed(error)) => return Err(error),
                 Err(ReadError::WouldBlock) => self.read_ahead(1).await?,
@@ -209,18 +213,20 @@ impl LevelIterator for StoreIterator {
         let size = size.max(1);
         let (mut entries, mut bytes) = (Vec::with_capacity(size.min(LARGEST)), 0);
         loop {
-            self.check()?;
-            while entries.len() < size && bytes < PAGE_BYTES {
-                match self.step() {
-                    Ok(Some(entry)) => {
-                        bytes += entry.key.len() + entry.value.len();
-                        entries.push(entry);
+            {
+                let _inside = self.enter()?;
+                while entries.len() < size && bytes < PAGE_BYTES {
+                    match self.step() {
+                        Ok(Some(entry)) => {
+                            bytes += entry.key.len() + entry.value.len();
+                            entries.push(entry);
+                        }
+                        Ok(None) => return Ok(entries),
+                        // What there is is given; the next call meets the trouble again.
+                        Err(_) if !entries.is_empty() => return Ok(entries),
+                        Err(ReadError::Failed(error)) => return Err(error),
+                        Err(ReadError::WouldBlock) => break,
                     }
-                    Ok(None) => return Ok(entries),
-                    // What there is is given; the next call meets the trouble again.
-                    Err(_) if !entries.is_empty() => return Ok(entries),
-                    Err(ReadError::Failed(error)) => return Err(error),
-                    Err(ReadError::WouldBlock) => break,
                 }
             }
             if !entries.is_empty() {
@@ -231,7 +237,7 @@ impl LevelIterator for StoreIterator {
     }
 
     async fn seek(&mut self, target: Bytes) -> Result<()> {
-        self.check()?;
+        drop(self.enter()?);
         self.ahead.clear();
         self.in_step = false;
         self.bookmark = None;

@@ -9,7 +9,7 @@ mod iterator;
 mod snapshot;
 
 use crate::{
-    db::{Db, HeldSnapshot, Stats, View, Work, Write},
+    db::{Db, HeldSnapshot, Stats, Ticket, View, Work, Write},
     error::{ReadError, ReadResult},
     key::SequenceNumber,
     lengths,
@@ -55,7 +55,7 @@ impl Store {
     pub async fn compact_range(&self, range: KeyRange) -> Result<()> {
         self.check_writable()?;
         // What is in memory takes part.
-        self.answer(self.submit(Work::Switch).await?).await?;
+        self.submit(Work::Switch)?.answer().await?;
         let inside = self.db.gate.enter()?;
         let (done, answer) = oneshot::channel();
         let db = self.db.clone();
@@ -120,7 +120,8 @@ impl Store {
                 let (view, newest) = db.current.read();
                 let _ = reply.send(read(&db, &view, newest, Access::Blocking).map_err(ReadError::into_error));
             };
-            drop(self.submit(Work::Read(Box::new(read))).await?);
+            // Held as long as somebody waits for the value.
+            let _ticket = self.submit(Work::Read(Box::new(read)))?;
             return self.answer(value).await;
         }
         let inside = self.db.gate.enter()?;
@@ -142,10 +143,9 @@ impl Store {
     }
 
     /// Submits a work that the writer thread does.
-    async fn submit(&self, work: Work) -> Result<oneshot::Receiver<Result<()>>> {
+    fn submit(&self, work: Work) -> Result<Ticket<'_>> {
         match self.db.submit(work, false) {
-            Write::Later(answer) => Ok(answer),
-            Write::NoRoom(work) => self.db.queue.submit_outside(work).await,
+            Write::Later(ticket) => Ok(ticket),
             Write::Done(result) => result.and_then(|()| Err(Error::not_open())),
         }
     }
@@ -159,7 +159,9 @@ impl Store {
         if self.db.gate.close() {
             self.db.events.emit(|| Event::Closing);
             // Behind all that was submitted before.
-            let _ = self.db.submit(Work::Close, false);
+            if let Ok(ticket) = self.submit(Work::Close) {
+                ticket.detach();
+            }
         }
     }
 }
@@ -232,19 +234,14 @@ impl AbstractLevel for Store {
         lengths::check(&batch)?;
         match self.db.write(batch, options.sync) {
             Write::Done(result) => result,
-            Write::Later(answer) => self.answer(answer).await,
-            Write::NoRoom(work) => {
-                let answer = self.db.queue.submit_outside(work).await?;
-                self.answer(answer).await
-            }
+            Write::Later(ticket) => ticket.answer().await,
         }
     }
 
     async fn clear_opts(&self, options: ClearOptions) -> Result<()> {
         self.check_writable()?;
         let at = self.hold(options.snapshot.as_ref())?;
-        let answer = self.submit(Work::Clear { options, at }).await?;
-        self.answer(answer).await
+        self.submit(Work::Clear { options, at })?.answer().await
     }
 
     async fn iterator_opts(&self, options: IteratorOptions) -> Result<Box<dyn LevelIterator>> {
