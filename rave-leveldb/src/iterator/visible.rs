@@ -35,7 +35,8 @@ pub(crate) struct VisibleEntries {
     positioned: bool,
     /// Whether a long stretch of invisible entries counts as something to wait for.
     impatient: bool,
-    /// Forwards: the key that was decided last; the cursor may stand on it still, and older writes of it are passed over.
+    /// The key that was decided last: it was given, or there is none. Forwards the cursor may stand on it still, and older
+    /// writes of it are passed over.
     decided: Option<Vec<u8>>,
     /// What the keys that are delivered are copied into.
     keys: Chunks,
@@ -84,6 +85,11 @@ impl VisibleEntries {
             self.positioned = true;
         }
         if self.reverse { self.backward(values) } else { self.forward(values) }
+    }
+
+    /// The last key since the restart that need not be visited again; `None` if there is none.
+    pub(crate) fn passed(&self) -> Option<&[u8]> {
+        self.decided.as_deref().filter(|key| self.positioned && self.range.contains(key))
     }
 
     fn position(&mut self) -> ReadResult<()> {
@@ -167,6 +173,9 @@ impl VisibleEntries {
                 }
                 self.merged.prev()?;
             }
+            let decided = self.decided.get_or_insert_default();
+            decided.clear();
+            decided.extend_from_slice(&user_key);
             if let Some(value) = newest.filter(|_| self.range.below_upper(&user_key)) {
                 return Ok(Some(Entry { key: user_key, value }));
             }

@@ -48,7 +48,7 @@ pub(super) struct StoreIterator {
     options: IteratorOptions,
     /// Where the last seek began; `None` at the end.
     range: Option<KeyRange>,
-    /// The key that was delivered last since then.
+    /// The key that was delivered last since then, as far as `entries` does not know it.
     bookmark: Option<Bytes>,
     /// Entries that may still be delivered.
     left: u64,
@@ -88,7 +88,10 @@ impl StoreIterator {
             return Ok(None);
         }
         let entry = match self.ahead.pop_front() {
-            Some(entry) => entry,
+            Some(entry) => {
+                self.bookmark = Some(entry.key.clone());
+                entry
+            }
             None => match self.read()? {
                 Some(entry) => entry,
                 None => {
@@ -99,7 +102,6 @@ impl StoreIterator {
         };
         self.left -= 1;
         self.sample(&entry);
-        self.bookmark = Some(entry.key.clone());
         Ok(Some(if self.options.keys { entry } else { Entry { key: Bytes::new(), ..entry } }))
     }
 
@@ -127,6 +129,11 @@ impl StoreIterator {
         let Some(entries) = &mut self.entries else { return Ok(None) };
         let entry = entries.next_entry(self.options.values);
         self.in_step = entry.is_ok();
+        if !self.in_step
+            && let Some(passed) = entries.passed()
+        {
+            self.bookmark = Some(Bytes::copy_from_slice(passed));
+        }
         entry
     }
 
