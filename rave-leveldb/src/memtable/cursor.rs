@@ -87,7 +87,9 @@ impl Cursor for MemTableCursor {
     }
 
     fn seek(&mut self, target: InternalKey<'_>) -> ReadResult<()> {
-        self.restart(false, Bound::Included(&MemEntry::bound(Bytes::copy_from_slice(target.user_key), target.tag)))
+        let key = target.user_key;
+        let bound = MemEntry::bound(key, target.tag, || Bytes::copy_from_slice(key));
+        self.restart(false, Bound::Included(&bound))
     }
 
     fn next(&mut self) -> ReadResult<()> {

@@ -64,10 +64,12 @@ fn prefix(key: &[u8]) -> Prefix {
 }
 
 impl MemEntry {
-    /// Where the entries of `key` with this tag, or a lower one, begin.
-    fn bound(key: Bytes, tag: u64) -> Self {
+    /// Where the entries of `key` with this tag, or a lower one, begin. `whole` gives the key again, if a node would not
+    /// have all of it.
+    fn bound(key: &[u8], tag: u64, whole: impl FnOnce() -> Bytes) -> Self {
         let key_len = key.len() as u32;
-        Self { prefix: prefix(&key), tag, bytes: key, key_len, value_at: key_len }
+        let bytes = if key.len() > PREFIX_LEN { whole() } else { Bytes::new() };
+        Self { prefix: prefix(key), tag, bytes, key_len, value_at: key_len }
     }
 
     fn user_key(&self) -> &[u8] {
@@ -83,17 +85,22 @@ impl MemEntry {
     }
 }
 
-impl Ord for MemEntry {
-    fn cmp(&self, other: &Self) -> Ordering {
-        let keys = self.prefix.cmp(&other.prefix).then_with(|| {
-            if self.key_len.max(other.key_len) as usize <= PREFIX_LEN {
-                // Alike up to the zeros behind the shorter one.
+impl MemEntry {
+    fn cmp_keys(&self, other: &Self) -> Ordering {
+        self.prefix.cmp(&other.prefix).then_with(|| {
+            if self.key_len.min(other.key_len) as usize <= PREFIX_LEN {
+                // The longer one goes on where the shorter one ends, perhaps with zeros.
                 self.key_len.cmp(&other.key_len)
             } else {
                 self.user_key().cmp(other.user_key())
             }
-        });
-        keys.then_with(|| other.tag.cmp(&self.tag))
+        })
+    }
+}
+
+impl Ord for MemEntry {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.cmp_keys(other).then_with(|| other.tag.cmp(&self.tag))
     }
 }
 
@@ -143,18 +150,17 @@ impl MemTable {
 
     /// The newest write of a key that is visible at `sequence`: its value, or `Some(None)` if that deleted it.
     pub(crate) fn get(&self, user_key: &Bytes, sequence: SequenceNumber) -> Option<Option<Bytes>> {
-        let target = MemEntry::bound(user_key.clone(), seek_tag(sequence));
+        let target = MemEntry::bound(user_key, seek_tag(sequence), || user_key.clone());
         let entry = self.entries.lower_bound(Bound::Included(&target))?;
-        let entry = entry.value();
-        let found = entry.key();
-        if found.user_key != user_key {
+        let found = entry.value();
+        if found.cmp_keys(&target).is_ne() {
             return None;
         }
-        Some(match found.kind() {
+        Some(match found.key().kind() {
             Kind::Deletion => None,
             Kind::Value => {
-                let value = entry.value();
-                Some(if value.len() <= COPIED { Bytes::copy_from_slice(&value) } else { value })
+                let value = found.bytes.get(found.value_at as usize..).unwrap_or_default();
+                Some(if value.len() <= COPIED { Bytes::copy_from_slice(value) } else { found.value() })
             }
         })
     }
