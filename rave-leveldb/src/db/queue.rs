@@ -33,7 +33,7 @@ pub(crate) type Reply = oneshot::Sender<Result<()>>;
 /// What can be queued.
 pub(crate) enum Work {
     Write {
-        batch: Arc<Batch>,
+        batch: Batch,
         sync: bool,
     },
     Clear {
@@ -278,6 +278,7 @@ impl<'a> Lead<'a> {
                 break;
             };
             bytes += weight;
+            let batch = Arc::new(batch);
             state.underway.push(batch.clone());
             writes.push((batch, reply));
         }

@@ -3,7 +3,7 @@
 use super::*;
 
 fn write(key: &str, sync: bool) -> Work {
-    Work::Write { batch: Arc::new(Batch::new().put(key, "value")), sync }
+    Work::Write { batch: Batch::new().put(key, "value"), sync }
 }
 
 fn queued(submitted: Submitted<'_>) -> Ticket<'_> {
@@ -58,7 +58,7 @@ fn a_write_that_waits_for_the_disk_holds_up_only_those_that_do_too() {
 fn a_group_of_small_writes_stays_small() {
     let queue = WriteQueue::new();
     let Submitted::Leads(lead, _) = queue.submit(write("first", false), true) else { panic!("nobody else leads") };
-    let big = || Work::Write { batch: Arc::new(Batch::new().put("big", vec![0; SMALL_WRITE])), sync: false };
+    let big = || Work::Write { batch: Batch::new().put("big", vec![0; SMALL_WRITE]), sync: false };
     let _small = queued(queue.submit(write("small", false), true));
     let _big = [queued(queue.submit(big(), true)), queued(queue.submit(big(), true))];
     assert_eq!(keys(lead.take(true)), ["small"]);

@@ -32,7 +32,7 @@ impl Db {
     /// Submits a batch. Its place among the operations of the handle is that of this call.
     pub(crate) fn write(&self, batch: Batch, sync: bool) -> Write<'_> {
         let in_place = !sync && batch.byte_len() <= LARGEST_IN_PLACE;
-        self.submit(Work::Write { batch: Arc::new(batch), sync }, in_place)
+        self.submit(Work::Write { batch, sync }, in_place)
     }
 
     /// Submits any work. With `in_place` it is done by the caller if nobody else leads; only for batches.
@@ -53,7 +53,7 @@ impl Db {
         }
         let result = appender.append(self, batch.operations(), false);
         if result.is_ok() {
-            self.events.emit(|| Event::Write(batch.clone()));
+            self.events.emit(|| Event::Write(Arc::new(batch.clone())));
         }
         for _ in 0..ROUNDS {
             if appender.must_wait(self) {

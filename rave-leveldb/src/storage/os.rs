@@ -109,7 +109,12 @@ fn write_all(out: &mut impl Write, mut parts: &mut [IoSlice<'_>]) -> io::Result<
     // Skips empty parts in front: of nothing but those, a write of zero bytes would be no failure.
     IoSlice::advance_slices(&mut parts, 0);
     while !parts.is_empty() {
-        match out.write_vectored(parts) {
+        // The call for one part is a little cheaper.
+        let written = match &*parts {
+            [part] => out.write(part),
+            _ => out.write_vectored(parts),
+        };
+        match written {
             Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
             Ok(count) => IoSlice::advance_slices(&mut parts, count),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
