@@ -122,6 +122,9 @@ impl Db {
             Contents::Database if options.error_if_exists => return Err(refuse(&directory, "has a database already")),
             Contents::Database => VersionSet::recover(&storage, levels)?,
         };
+        // Before any file is created or removed: one that is there while `CURRENT`, or an edit, is lost with the power would
+        // show a database that is damaged, instead of an earlier one.
+        manifest.settle()?;
         let open_files = Arc::new(OpenFiles::new(
             storage.clone(),
             options.max_open_files.saturating_sub(OTHER_FILES).max(FEWEST_TABLES),
@@ -173,10 +176,7 @@ impl Db {
             set.log_and_apply(&mut manifest, edit)?;
         }
         let obsolete = obsolete_files(storage.as_ref(), &set, manifest.number())?;
-        if !obsolete.is_empty() {
-            manifest.settle()?;
-            remove_files(storage.as_ref(), &obsolete);
-        }
+        remove_files(storage.as_ref(), &obsolete);
 
         let version = set.current();
         let level0 = AtomicUsize::new(version.files(0).len());

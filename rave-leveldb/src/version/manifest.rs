@@ -77,7 +77,8 @@ impl Manifest {
     }
 
     /// Makes durable what the process before wrote: it may have died before it synced its last edit, or the name of its
-    /// manifest. Required before a file is removed that only an older state needs; an edit does it too. Writes nothing.
+    /// manifest. Required before a file is created, or one is removed that only an older state needs. Writes nothing, so
+    /// that it costs next to nothing where all of it is durable already.
     pub(crate) fn settle(&mut self) -> Result<()> {
         if let Target::Open(_) = self.target {
             return Ok(());
