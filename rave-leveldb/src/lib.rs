@@ -49,6 +49,7 @@
 //!   at the moment), and what iterators and the values given away keep; a value from a table keeps its block of some
 //!   kilobytes. A single write may be larger than the write buffer.
 
+mod capabilities;
 mod chunks;
 mod compaction;
 mod db;

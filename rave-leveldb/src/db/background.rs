@@ -62,15 +62,20 @@ impl Db {
 
     /// Tells everything in the background to end soon.
     fn stop(&self) {
+        let state = self.state.lock();
+        // With the lock, so that nobody misses it between a look and a wait.
         self.closing.store(true, Ordering::Release);
-        let mut state = self.state.lock();
-        state.closing = true;
         let obsolete = state.versions.obsolete().clone();
         drop(state);
         self.flush_wanted.notify_all();
         self.compaction_wanted.notify_all();
         self.changed.notify_all();
         obsolete.close();
+    }
+
+    /// Whether everything in the background is to end. Whoever waits looks with the state's lock.
+    pub(super) fn is_closing(&self) -> bool {
+        self.closing.load(Ordering::Acquire)
     }
 
     /// Ends writing, and wakes whoever waits for something that will not come.
@@ -101,7 +106,7 @@ impl Db {
     pub(super) fn wait_for_flush(&self) -> Option<(Arc<MemTable>, u64)> {
         let mut state = self.state.lock();
         loop {
-            if state.closing {
+            if self.is_closing() {
                 return None;
             }
             let immutable = self.current.read().0.immutable.clone();
@@ -165,10 +170,10 @@ impl Db {
     fn run_compaction(&self) {
         loop {
             let mut state = self.state.lock();
-            while !state.closing && (self.failure.get().is_some() || !state.wants_compaction()) {
+            while !self.is_closing() && (self.failure.get().is_some() || !state.wants_compaction()) {
                 self.compaction_wanted.wait(&mut state);
             }
-            if state.closing {
+            if self.is_closing() {
                 return;
             }
             drop(state);
@@ -212,7 +217,7 @@ impl Db {
                     numbers: &self.numbers,
                     smallest_snapshot,
                 };
-                let stop = || self.closing.load(Ordering::Acquire);
+                let stop = || self.is_closing();
                 let Some(outcome) = job.run(&stop)? else { return Ok(()) };
                 (outcome.edit, outcome.statistics)
             }

@@ -108,7 +108,6 @@ struct State {
     snapshots: Snapshots,
     /// The compaction of a range that somebody waits for.
     range: Option<RangeCompaction>,
-    closing: bool,
 }
 
 impl Db {
@@ -192,13 +191,7 @@ impl Db {
             failure: Failure::default(),
             appender: Mutex::new(Appender::new(log, log_path, memtable, sequence)),
             manifest: Mutex::new(manifest),
-            state: Mutex::new(State {
-                versions: set,
-                log_number,
-                snapshots: Snapshots::default(),
-                range: None,
-                closing: false,
-            }),
+            state: Mutex::new(State { versions: set, log_number, snapshots: Snapshots::default(), range: None }),
             changed: Condvar::new(),
             flush_wanted: Condvar::new(),
             compaction_wanted: Condvar::new(),

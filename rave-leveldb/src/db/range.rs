@@ -70,21 +70,21 @@ impl Db {
         let mut state = self.state.lock();
         // What was in memory when this was asked for becomes a table first.
         while self.current.read().0.immutable.is_some() || state.range.is_some() {
-            self.check_compacting(&state)?;
+            self.check_compacting()?;
             self.changed.wait(&mut state);
         }
-        self.check_compacting(&state)?;
+        self.check_compacting()?;
         state.range = Some(RangeCompaction { begin, end, level: 0, resume_at: None, had_turn: false });
         self.compaction_wanted.notify_one();
         while state.range.is_some() {
-            self.check_compacting(&state).inspect_err(|_| state.range = None)?;
+            self.check_compacting().inspect_err(|_| state.range = None)?;
             self.changed.wait(&mut state);
         }
         Ok(())
     }
 
-    fn check_compacting(&self, state: &State) -> Result<()> {
-        if state.closing { Err(Error::not_open()) } else { self.failure.check() }
+    fn check_compacting(&self) -> Result<()> {
+        if self.is_closing() { Err(Error::not_open()) } else { self.failure.check() }
     }
 
     /// Bytes that a range takes in tables, about.

@@ -4,6 +4,10 @@
 //! delete the tables it does not know. So both are checked first.
 
 use crate::rusty::{comparator::COMPARATOR_NAME, failure::damaged, file::unmask};
+use crate::{
+    storage::OsStorage,
+    version::{self, Contents},
+};
 use rave_core::{Code, Error, Result};
 use std::{
     fs,
@@ -11,71 +15,9 @@ use std::{
     path::Path,
 };
 
-/// Whether a directory holds a database.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Contents {
-    /// Nothing, or what a creation that was interrupted leaves.
-    Empty,
-    /// A database.
-    Database,
-}
-
-/// A file name that LevelDB or rave-level may have left.
-enum Leftover {
-    /// Says nothing about a database.
-    Neutral,
-    /// Holds data: there was a database.
-    Data,
-    Foreign,
-}
-
-fn classify(name: &str) -> Leftover {
-    if matches!(name, "LOCK" | "LOG" | "LOG.old" | "CURRENT" | "lost+found") || name.starts_with("rave-level") {
-        return Leftover::Neutral;
-    }
-    if let Some(number) = name.strip_prefix("MANIFEST-") {
-        return match number.parse::<u64>() {
-            // The first one is written before `CURRENT`.
-            Ok(1) => Leftover::Neutral,
-            Ok(_) => Leftover::Data,
-            Err(_) => Leftover::Foreign,
-        };
-    }
-    match name.split_once('.') {
-        Some((number, "dbtmp")) if number.parse::<u64>().is_ok() => Leftover::Neutral,
-        Some((number, "log" | "ldb" | "sst")) if number.parse::<u64>().is_ok() => Leftover::Data,
-        _ => Leftover::Foreign,
-    }
-}
-
-/// What `directory` holds. Refuses a directory that has other files and no database, and one whose `CURRENT` is lost.
+/// What `directory` holds.
 pub(crate) fn contents(directory: &Path) -> Result<Contents> {
-    let failed = |error: io::Error| Error::io(format!("listing {}", directory.display()), error);
-    let mut foreign = None;
-    let mut data = None;
-    for entry in fs::read_dir(directory).map_err(failed)? {
-        let name = entry.map_err(failed)?.file_name();
-        let name = name.to_string_lossy();
-        if name == "CURRENT" {
-            return Ok(Contents::Database);
-        }
-        match classify(&name) {
-            Leftover::Neutral => {}
-            Leftover::Data => data = Some(name.into_owned()),
-            Leftover::Foreign => foreign = Some(name.into_owned()),
-        }
-    }
-    if let Some(name) = foreign {
-        return Err(Error::new(
-            Code::DatabaseFailedOpen,
-            format!("{} is not empty (it has {name:?}) and is no LevelDB database", directory.display()),
-        ));
-    }
-    if let Some(name) = data {
-        let what = format!("{} is missing, but there is {name:?}", directory.join("CURRENT").display());
-        return Err(Error::new(Code::Corruption, what));
-    }
-    Ok(Contents::Empty)
+    version::contents(&OsStorage::new(directory.to_owned()))
 }
 
 /// Checks `CURRENT` and the manifest it names. Returns whether the manifest and every log end with a whole record, so

@@ -14,13 +14,13 @@
 //! - If opening the next generation fails, the present one goes on reading: it is complete in memory and files.
 
 use crate::rusty::{
-    check::{self, Contents},
+    check,
     comparator::Bytewise,
     env::{Files, StoreEnv},
     failure::Faults,
     scan::View,
 };
-use crate::{Compression, Options};
+use crate::{Compression, Options, version::Contents};
 use rave_core::{Batch, Code, Effect, Error, Operation, Result};
 use rusty_leveldb::{
     CompressorId, DB, Status, StatusCode, WriteBatch,

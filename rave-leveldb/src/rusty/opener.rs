@@ -2,13 +2,13 @@
 
 use crate::rusty::{
     cache::Cache,
-    check::{self, Contents},
+    check,
     engine::Engine,
     failure::Faults,
     owner,
     store::{Shared, Store},
 };
-use crate::{Options, directory};
+use crate::{Options, directory, version::Contents};
 use async_trait::async_trait;
 use rave_core::{
     AbstractLevel, Code, Error, Event, EventHub, FileLock, FileLockAttempt, LockAttempt, LockedStore, Opener, Result,

@@ -1,11 +1,11 @@
 //! The open store: a handle that sends requests to the owner thread.
 
-use crate::lengths;
 use crate::rusty::{
     cache::Cache,
     iterator::StoreIterator,
     owner::{Command, Reply, Request, Underway, ViewId},
 };
+use crate::{capabilities, lengths};
 use async_trait::async_trait;
 use bytes::Bytes;
 use rave_core::{
@@ -185,18 +185,7 @@ impl Drop for Store {
 #[async_trait]
 impl AbstractLevel for Store {
     fn manifest(&self) -> Manifest {
-        Manifest {
-            store: "leveldb".into(),
-            implicit_snapshots: true,
-            explicit_snapshots: true,
-            permanence: true,
-            sync_writes: true,
-            atomic_clear: true,
-            // A write is applied by this process or not at all.
-            exactly_once: true,
-            read_only: self.0.read_only,
-            legacy: false,
-        }
+        capabilities::manifest(self.0.read_only)
     }
 
     fn status(&self) -> Status {

@@ -9,6 +9,7 @@ mod iterator;
 mod snapshot;
 
 use crate::{
+    capabilities,
     db::{Db, HeldSnapshot, Stats, Ticket, View, Work, Write},
     error::{ReadError, ReadResult},
     key::SequenceNumber,
@@ -181,18 +182,7 @@ impl Drop for Store {
 #[async_trait]
 impl AbstractLevel for Store {
     fn manifest(&self) -> Manifest {
-        Manifest {
-            store: "leveldb".into(),
-            implicit_snapshots: true,
-            explicit_snapshots: true,
-            permanence: true,
-            sync_writes: true,
-            atomic_clear: true,
-            // A write is applied by this process or not at all.
-            exactly_once: true,
-            read_only: self.db.options.read_only,
-            legacy: false,
-        }
+        capabilities::manifest(self.db.options.read_only)
     }
 
     fn status(&self) -> Status {
