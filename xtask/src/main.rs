@@ -27,7 +27,7 @@ enum Chore {
     Ci(ci::Options),
     /// Measure leaders, guests and failovers beside JavaScript and a bare socket echo.
     Bench(bench::Options),
-    /// Check the file format against C++ LevelDB: what one writes the other reads.
+    /// Check against the JavaScript modules: the same files, the same sockets, the same groups of processes.
     Interop(interop::Options),
 }
 

@@ -15,7 +15,8 @@ use std::{
 /// Where the packages come from may be far away.
 const LIMIT: Duration = Duration::from_secs(600);
 
-/// Installs what the lock file of `xtask/<project>` names; returns the path of its `worker.mjs`.
+/// Copies the folder `xtask/<project>` to the target directory and installs there what its lock file names. Returns where
+/// its programs are.
 pub fn install(project: &str) -> Result<PathBuf> {
     for program in ["node", "npm"] {
         let found = Command::new(program).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
@@ -23,12 +24,15 @@ pub fn install(project: &str) -> Result<PathBuf> {
     }
     let folder = metadata()?.target_directory.join(project);
     fs::create_dir_all(&folder)?;
-    for file in ["package.json", "package-lock.json", "worker.mjs"] {
-        let source = root().join("xtask").join(project).join(file);
-        fs::copy(&source, folder.join(file)).with_context(|| source.display().to_string())?;
+    let source = root().join("xtask").join(project);
+    for file in fs::read_dir(&source).with_context(|| source.display().to_string())? {
+        let file = file?;
+        if file.file_type()?.is_file() {
+            fs::copy(file.path(), folder.join(file.file_name())).with_context(|| file.path().display().to_string())?;
+        }
     }
     // The native parts come prebuilt; no package needs to run a script.
     let arguments = ["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--silent"];
     run(Command::new("npm").args(arguments).current_dir(&folder), LIMIT)?;
-    Ok(folder.join("worker.mjs"))
+    Ok(folder)
 }

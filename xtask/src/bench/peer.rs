@@ -39,8 +39,9 @@ impl Peer {
 
     /// `rave-level` of the npm registry, in the version that the lock file fixes.
     pub fn javascript() -> Result<Self> {
-        let worker = node::install("bench-js").context("`--without-js` does without the JavaScript peer")?;
-        Ok(Self { language: Language::JavaScript, program: "node".into(), arguments: vec![worker] })
+        let folder = node::install("bench-js").context("`--without-js` does without the JavaScript peer")?;
+        let arguments = vec![folder.join("worker.mjs")];
+        Ok(Self { language: Language::JavaScript, program: "node".into(), arguments })
     }
 
     /// Starts a process on the database at `path`, and waits until it is ready.

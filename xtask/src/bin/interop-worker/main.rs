@@ -1,8 +1,8 @@
-//! One step of the interoperability check on this project's side: started by `cargo xtask interop`. Its JavaScript twin
-//! is `xtask/interop-js/worker.mjs`.
+//! One step of the check of the file format on this project's side: started by `cargo xtask interop`. Its JavaScript
+//! twin is `xtask/interop-js/format.mjs`.
 
 mod content;
-#[path = "../../interop/job.rs"]
+#[path = "../../interop/format/job.rs"]
 mod job;
 mod store;
 

@@ -4,14 +4,13 @@ use super::job::{Action, Contents, Job};
 use crate::{
     command::{cargo, run},
     licences::metadata,
-    node,
 };
 use anyhow::{Context, Result, bail};
 use serde::de::DeserializeOwned;
 use std::{
     fmt,
     io::{BufRead, BufReader},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
     sync::mpsc::{Receiver, channel},
     thread,
@@ -47,12 +46,12 @@ pub struct Programs {
 }
 
 impl Programs {
-    pub fn build() -> Result<Self> {
-        let javascript = node::install("interop-js")?;
+    /// Builds ours; theirs is in the folder `javascript`.
+    pub fn build(javascript: &Path) -> Result<Self> {
         let build = ["build", "--release", "--package", "xtask", "--features", "interop", "--bin", "interop-worker"];
         run(&mut cargo(&build), BUILD)?;
         let name = format!("release/interop-worker{}", std::env::consts::EXE_SUFFIX);
-        Ok(Self { rave: metadata()?.target_directory.join(name), javascript })
+        Ok(Self { rave: metadata()?.target_directory.join(name), javascript: javascript.join("format.mjs") })
     }
 
     /// Has a side do a job to its end.
