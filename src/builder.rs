@@ -28,7 +28,8 @@ use tokio::sync::watch;
 #[derive(Debug)]
 #[must_use = "a builder does nothing until `open` is called"]
 pub struct Builder {
-    opener: Arc<dyn Opener>,
+    /// Without one, this process never leads.
+    opener: Option<Arc<dyn Opener>>,
     transport: Arc<dyn Transport>,
     guest: GuestOptions,
     host: HostOptions,
@@ -40,9 +41,27 @@ pub struct Builder {
 impl Builder {
     /// A database of any store and any transport. All processes must use the same of both.
     pub fn new(opener: impl Opener, transport: impl Transport) -> Self {
+        Self::with(Some(Arc::new(opener)), Arc::new(transport))
+    }
+
+    /// A database that somebody else hosts at `transport`. This process only ever follows, and connects again whenever
+    /// the connection is lost; nothing of the database is touched here.
+    pub fn guest(transport: impl Transport) -> Self {
+        Self::with(None, Arc::new(transport))
+    }
+
+    /// The same for the host at `address`.
+    ///
+    /// Errors: as [`Address::transport`](rave_transport::Address::transport).
+    #[cfg(feature = "ipc")]
+    pub fn connecting(address: &rave_transport::Address) -> Result<Self> {
+        Ok(Self::with(None, address.transport()?))
+    }
+
+    fn with(opener: Option<Arc<dyn Opener>>, transport: Arc<dyn Transport>) -> Self {
         Self {
-            opener: Arc::new(opener),
-            transport: Arc::new(transport),
+            opener,
+            transport,
             guest: GuestOptions::default(),
             host: HostOptions::default(),
             open_timeout: Duration::from_secs(10),
@@ -119,8 +138,9 @@ impl Builder {
     /// Opens: finds the leader, or becomes it. Must be called inside a tokio runtime with time enabled; a background task
     /// of this runtime keeps the handle going. Dropping the future opens nothing.
     ///
-    /// Errors: `LEVEL_LOCKED` if another process holds the store and does not answer in time; whatever prevents the store
-    /// from opening or the transport from listening.
+    /// Errors: `LEVEL_LOCKED` if another process holds the store and does not answer in time; for a
+    /// [`guest`](Self::guest), `LEVEL_DATABASE_FAILED_OPEN` if nobody serves there in time; whatever prevents the store from
+    /// opening or the transport from listening.
     pub async fn open(self) -> Result<RaveLevel> {
         let guest = Guest::new(self.guest, self.events.clone());
         let (phase, mut opening) = watch::channel(Phase::Opening(Obstacle::Starting));
@@ -149,16 +169,28 @@ impl Builder {
                 Ok(Phase::Open(_) | Phase::Opening(_)) => return Ok(level),
                 Err(_) => match *opening.borrow() {
                     Phase::Opening(Obstacle::Recovering) | Phase::Open(_) | Phase::Ended(_) => {}
-                    Phase::Opening(obstacle) => return Err(self.locked(obstacle)),
+                    Phase::Opening(obstacle) => return Err(self.too_late(obstacle)),
                 },
             }
         }
     }
 
-    fn locked(&self, obstacle: Obstacle) -> Error {
+    /// The error when `open` has waited long enough.
+    fn too_late(&self, obstacle: Obstacle) -> Error {
         let who = |pid: Option<u32>| pid.map_or_else(|| "another process".to_owned(), |pid| format!("process {pid}"));
-        let (place, address) = (self.opener.location(), self.transport.address());
-        let waited = self.open_timeout;
+        let (address, waited) = (self.transport.address(), self.open_timeout);
+        let Some(opener) = &self.opener else {
+            return Error::new(
+                Code::DatabaseFailedOpen,
+                match obstacle {
+                    Obstacle::Silent(pid) => {
+                        format!("{} listens at {address} and does not answer (waited {waited:?})", who(pid))
+                    }
+                    _ => format!("nobody serves a database at {address} (waited {waited:?})"),
+                },
+            );
+        };
+        let place = opener.location();
         Error::new(
             Code::Locked,
             match obstacle {

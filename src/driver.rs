@@ -43,7 +43,8 @@ pub(crate) enum Obstacle {
 pub(crate) type Figures = Arc<Mutex<Option<Box<dyn Fn() -> HostStats + Send + Sync>>>>;
 
 pub(crate) struct Driver {
-    pub(crate) opener: Arc<dyn Opener>,
+    /// Without one, this process never leads.
+    pub(crate) opener: Option<Arc<dyn Opener>>,
     pub(crate) transport: Arc<dyn Transport>,
     pub(crate) guest: Guest,
     pub(crate) teller: Teller,
@@ -119,7 +120,7 @@ pub(crate) struct Held {
 impl Driver {
     /// Runs until the handle is closed or dropped.
     pub(crate) async fn run(mut self) {
-        let mut election = Election::default();
+        let mut election = Election::new(self.opener.is_some());
         let mut input = Input::Start;
         let closing = self.closing();
         tokio::pin!(closing);
@@ -137,7 +138,7 @@ impl Driver {
                             self.end(Err(error));
                             return;
                         }
-                        tracing::warn!(%error, location = self.opener.location(), "an attempt to reach the database failed");
+                        tracing::warn!(%error, location = self.location(), "an attempt to reach the database failed");
                         Input::Failed
                     }
                 },
@@ -170,10 +171,16 @@ impl Driver {
                     self.held.connection = Some(connection);
                     Input::Connected
                 }
-                Connect::NobodyHome => Input::NobodyHome,
+                Connect::NobodyHome => {
+                    if self.opener.is_none() {
+                        // Whoever was there and did not answer is gone.
+                        self.teller.obstacle(Obstacle::Starting);
+                    }
+                    Input::NobodyHome
+                }
             }),
             Step::Follow => Ok(self.follow().await),
-            Step::TryLock => Ok(match self.opener.try_lock().await? {
+            Step::TryLock => Ok(match self.opener.as_ref().ok_or_else(lost_step)?.try_lock().await? {
                 LockAttempt::Acquired(locked) => {
                     self.held.locked = Some(locked);
                     Input::Acquired
@@ -203,7 +210,7 @@ impl Driver {
                 self.lead(guarded).await;
                 let result = self.let_go().await;
                 if let Err(error) = result {
-                    tracing::warn!(%error, location = self.opener.location(), "the store did not close well");
+                    tracing::warn!(%error, location = self.location(), "the store did not close well");
                 }
                 Ok(Input::Deposed)
             }
@@ -217,6 +224,11 @@ impl Driver {
                 Ok(Input::Waited)
             }
         }
+    }
+
+    /// The database, for people.
+    fn location(&self) -> String {
+        self.opener.as_ref().map_or_else(|| self.transport.address(), |opener| opener.location())
     }
 
     async fn follow(&mut self) -> Input {
@@ -240,7 +252,7 @@ impl Driver {
             error = store.failure() => error,
             error = host.failure() => error,
         };
-        tracing::error!(%error, location = self.opener.location(), "this process can no longer lead");
+        tracing::error!(%error, location = self.location(), "this process can no longer lead");
     }
 
     /// Lets go of whatever is held, in good order: guests are answered and told, the listener closes, the store closes,

@@ -11,6 +11,8 @@
 //!          Follow                Listen ─▶ Open ─▶ Lead
 //! ```
 //!
+//! A process that may not lead goes from `NobodyHome` to `Wait`.
+//!
 //! To ensure correctness:
 //! - The lock alone decides who leads; everything else only finds the leader quickly.
 //! - The listener opens after the lock is taken and before the store is recovered, so that others find the new leader at
@@ -73,8 +75,10 @@ pub(crate) enum Step {
 }
 
 /// The election of one process.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Election {
+    /// This process may lead, if nobody else does.
+    may_lead: bool,
     /// Pauses since there was last a leader.
     pauses: u32,
 }
@@ -89,12 +93,17 @@ const LONG: Duration = Duration::from_millis(100);
 const PATIENCE: u32 = 500;
 
 impl Election {
+    /// An election that has not begun. A process that may not lead goes on dialing where nobody is home.
+    pub(crate) fn new(may_lead: bool) -> Self {
+        Self { may_lead, pauses: 0 }
+    }
+
     /// What to do after `input`.
     pub(crate) fn step(&mut self, input: Input) -> Step {
         match input {
             Input::Start | Input::Waited => Step::Dial,
             Input::Connected => Step::Follow,
-            Input::NobodyHome => Step::TryLock,
+            Input::NobodyHome if self.may_lead => Step::TryLock,
             Input::Acquired => Step::Listen,
             Input::Listening => Step::Open,
             Input::Opened => Step::Lead,
@@ -103,7 +112,7 @@ impl Election {
                 Step::Dial
             }
             // Somebody accepts and hangs up: do not spin.
-            Input::Lost { greeted: false } | Input::Held => self.pause(),
+            Input::Lost { greeted: false } | Input::Held | Input::NobodyHome => self.pause(),
             // What just failed will hardly work at once; let others try.
             Input::Deposed | Input::Failed => {
                 self.pauses = self.pauses.max(AT_ONCE + 3);
@@ -140,7 +149,7 @@ mod tests {
 
     #[test]
     fn the_way_to_lead_locks_before_it_listens_and_listens_before_it_opens() {
-        let mut election = Election::default();
+        let mut election = Election::new(true);
         let inputs = [Input::Start, Input::NobodyHome, Input::Acquired, Input::Listening, Input::Opened];
         let steps = inputs.map(|input| election.step(input));
         assert_eq!(steps, [Step::Dial, Step::TryLock, Step::Listen, Step::Open, Step::Lead]);
@@ -148,7 +157,7 @@ mod tests {
 
     #[test]
     fn a_lost_leader_is_replaced_without_a_pause_and_a_held_lock_is_looked_at_again_at_once() {
-        let mut election = Election::default();
+        let mut election = Election::new(true);
         assert_eq!(election.step(Input::Start), Step::Dial);
         assert_eq!(election.step(Input::Connected), Step::Follow);
         assert_eq!(election.step(Input::Lost { greeted: true }), Step::Dial);
@@ -158,8 +167,21 @@ mod tests {
     }
 
     #[test]
+    fn who_may_not_lead_never_tries_the_lock() {
+        let mut election = Election::new(false);
+        assert_eq!(election.step(Input::Start), Step::Dial);
+        for _ in 0..PATIENCE + 10 {
+            waits(&mut election, Input::NobodyHome);
+            assert_eq!(election.step(Input::Waited), Step::Dial);
+        }
+        assert_eq!(election.step(Input::Connected), Step::Follow);
+        assert_eq!(election.step(Input::Lost { greeted: true }), Step::Dial);
+        assert_eq!(waits(&mut election, Input::NobodyHome), Duration::ZERO);
+    }
+
+    #[test]
     fn pauses_grow_and_stay_bounded() {
-        let mut election = Election::default();
+        let mut election = Election::new(true);
         let pauses: Vec<_> = (0..PATIENCE + 10).map(|_| waits(&mut election, Input::Held)).collect();
         assert!(pauses.is_sorted());
         assert_eq!(pauses.first(), Some(&Duration::ZERO));
@@ -169,14 +191,14 @@ mod tests {
 
     #[test]
     fn a_leader_that_hangs_up_before_it_greets_does_not_make_its_guests_spin() {
-        let mut election = Election::default();
+        let mut election = Election::new(true);
         let total: Duration = (0..100).map(|_| waits(&mut election, Input::Lost { greeted: false })).sum();
         assert!(total >= SHORT * 50, "{total:?}");
     }
 
     #[test]
     fn a_greeting_forgives_the_past_and_a_failure_does_not() {
-        let mut election = Election::default();
+        let mut election = Election::new(true);
         for _ in 0..50 {
             waits(&mut election, Input::Held);
         }

@@ -1,6 +1,6 @@
 //! The handle of a shared database.
 
-#[cfg(all(feature = "leveldb", feature = "ipc"))]
+#[cfg(feature = "ipc")]
 use crate::Builder;
 use crate::{
     LeaderStatus, Role,
@@ -62,6 +62,20 @@ impl RaveLevel {
         let path = path.as_ref();
         let transport = rave_transport::IpcTransport::for_directory(path)?;
         Ok(Builder::new(rave_leveldb::LevelDb::new(path), transport))
+    }
+}
+
+#[cfg(feature = "ipc")]
+impl RaveLevel {
+    /// Reaches a database that another process hosts at `address`, such as `unix:/run/db.sock`: a JavaScript
+    /// `many-level` host, `rave host`, or a leader of any language. This process never leads; it connects again whenever
+    /// the connection is lost.
+    ///
+    /// [`Builder::connecting`] is the same, to be adjusted before it is opened.
+    ///
+    /// Errors: the address is not usable; see also [`Builder::open`].
+    pub async fn connect(address: &str) -> Result<Self> {
+        Builder::connecting(&address.parse()?)?.open().await
     }
 }
 

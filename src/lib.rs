@@ -23,6 +23,7 @@
 //! | know who leads | [`Role`], [`LeaderStatus`], [`Event`] |
 //! | decide what a lost leader means | [`RetryPolicy`], [`Builder::operation_timeout`], [`Effect`] |
 //! | refuse or observe writes | [`Builder::hook`], [`WriteHook`] |
+//! | host a store, or reach one, without an election | [`remote::Server`], [`Builder::guest`] |
 //! | bring another store or transport | [`Opener`], [`transport::Transport`], [`Builder::new`] |
 //! | prove a store | the `conformance` module of `rave-core` (feature `testing`) |
 
@@ -31,6 +32,7 @@ mod driver;
 mod election;
 mod level;
 mod role;
+mod server;
 
 pub use builder::Builder;
 pub use level::RaveLevel;
@@ -45,6 +47,10 @@ pub use rave_transport as transport;
 
 pub mod remote {
     //! The two roles without an election, for processes that know which one they play.
-    pub use rave_guest::{Guest, GuestOptions, connect};
+    //!
+    //! [`Server`] hosts a store; [`RaveLevel::connect`](crate::RaveLevel::connect) and
+    //! [`Builder::guest`](crate::Builder::guest) reach one. [`Host`] and [`Guest`] are what both are made of.
+    pub use crate::server::Server;
+    pub use rave_guest::{Guest, GuestOptions};
     pub use rave_host::{Host, HostOptions, HostStats};
 }

@@ -2,18 +2,17 @@
 
 use rave_core::{MemoryLevel, conformance::Harness};
 use rave_level::{
-    AbstractLevel,
-    remote::{GuestOptions, Host, HostOptions, connect},
+    AbstractLevel, Builder,
+    remote::{Host, HostOptions},
     transport::{MemoryTransport, Transport},
 };
 use std::sync::Arc;
 
-async fn over(transport: impl Transport) -> Harness {
-    let transport: Arc<dyn Transport> = Arc::new(transport);
+async fn over(transport: impl Transport + Clone) -> Harness {
     let store = MemoryLevel::new();
     let host = Host::start(transport.listen().await.unwrap(), HostOptions::default());
     host.serve(Arc::new(store));
-    let guest = connect(transport, GuestOptions::default()).await.unwrap();
+    let guest = Builder::guest(transport).open().await.unwrap();
     assert_eq!(guest.manifest().store, "memory");
     Harness::new(guest).keeping(host).without_reopening()
 }
@@ -32,11 +31,11 @@ async fn with_a_hook() -> Harness {
         }
         fn after(&self, _: rave_level::HostWrite<'_>) {}
     }
-    let transport: Arc<dyn Transport> = Arc::new(MemoryTransport::new());
+    let transport = MemoryTransport::new();
     let options = HostOptions { hook: Some(Arc::new(Lets)), ..HostOptions::default() };
     let host = Host::start(transport.listen().await.unwrap(), options);
     host.serve(Arc::new(MemoryLevel::new()));
-    Harness::new(connect(transport, GuestOptions::default()).await.unwrap()).keeping(host)
+    Harness::new(Builder::guest(transport).open().await.unwrap()).keeping(host)
 }
 
 rave_core::conformance!(guest_over_memory, over_memory);

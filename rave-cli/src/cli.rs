@@ -1,7 +1,11 @@
 //! What can be typed behind `rave`.
 
-use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
-use rave_level::{RetryPolicy, encoding::TextEncoding};
+use crate::place::{Place, directory};
+use clap::{
+    ArgAction, Args, Parser, Subcommand, ValueEnum,
+    builder::{OsStringValueParser, TypedValueParser, ValueParser},
+};
+use rave_level::{RetryPolicy, encoding::TextEncoding, transport::Address};
 use std::{path::PathBuf, time::Duration};
 
 /// One ordered key-value database, open in any number of processes at once.
@@ -39,6 +43,8 @@ pub enum Command {
     Dump(DumpArgs),
     /// Keep the database open and report role changes until interrupted.
     Serve(ServeArgs),
+    /// Serve a database at an address until interrupted, without an election; for guests that connect there.
+    Host(HostArgs),
     /// Tell who leads and how it fares.
     Status(StatusArgs),
     /// Rewrite a range, or all, so that nothing overwritten or deleted takes space there.
@@ -61,14 +67,21 @@ pub enum Command {
 /// Which database, and how to reach it.
 #[derive(Args, Debug)]
 pub struct DatabaseArgs {
-    /// The directory of the database; created if need be.
-    #[arg(value_name = "DB")]
-    pub path: PathBuf,
+    #[command(flatten)]
+    pub place: PlaceArgs,
     /// Work on the sublevel under this path of names.
     #[arg(long, value_name = "A/B")]
     pub sublevel: Option<String>,
     #[command(flatten)]
     pub opening: OpeningArgs,
+}
+
+/// Where a shared database is.
+#[derive(Args, Debug)]
+pub struct PlaceArgs {
+    /// The directory of the database, created if need be; or the address of a host, such as unix:PATH.
+    #[arg(value_name = "DB", value_parser = place())]
+    pub at: Place,
 }
 
 /// How long to wait, and what to do when a leader dies.
@@ -319,21 +332,47 @@ pub struct DumpArgs {
 /// `serve`.
 #[derive(Args, Debug)]
 pub struct ServeArgs {
-    /// The directory of the database; created if need be.
-    #[arg(value_name = "DB")]
-    pub path: PathBuf,
+    #[command(flatten)]
+    pub place: PlaceArgs,
     #[command(flatten)]
     pub opening: OpeningArgs,
     #[command(flatten)]
     pub format: FormatArgs,
 }
 
+/// `host`.
+#[derive(Args, Debug)]
+pub struct HostArgs {
+    /// The directory of the database, created if need be unless --read-only; the memory store needs none.
+    #[arg(value_name = "DB", value_parser = folder())]
+    pub path: Option<PathBuf>,
+    /// Where to listen, such as unix:PATH.
+    #[arg(long, value_name = "ADDRESS", value_parser = address)]
+    pub listen: Address,
+    /// Which store.
+    #[arg(long, value_enum, default_value_t = StoreKind::Leveldb)]
+    pub store: StoreKind,
+    /// Refuse writes, and change nothing in the directory.
+    #[arg(long)]
+    pub read_only: bool,
+    #[command(flatten)]
+    pub format: FormatArgs,
+}
+
+/// A store that can be hosted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum StoreKind {
+    /// Files in LevelDB's format.
+    Leveldb,
+    /// The memory of this process; what is written is gone when it ends.
+    Memory,
+}
+
 /// `status`.
 #[derive(Args, Debug)]
 pub struct StatusArgs {
-    /// The directory of the database; created if need be.
-    #[arg(value_name = "DB")]
-    pub path: PathBuf,
+    #[command(flatten)]
+    pub place: PlaceArgs,
     #[command(flatten)]
     pub opening: OpeningArgs,
     #[command(flatten)]
@@ -344,7 +383,7 @@ pub struct StatusArgs {
 #[derive(Args, Debug)]
 pub struct ClosedArgs {
     /// The directory of the database, which no process may have open.
-    #[arg(value_name = "DB")]
+    #[arg(value_name = "DB", value_parser = folder())]
     pub path: PathBuf,
 }
 
@@ -402,6 +441,7 @@ pub struct ExecArgs {
 #[derive(Args, Debug)]
 pub struct DemoArgs {
     /// The directory of the database; without it a temporary one.
+    #[arg(value_parser = folder())]
     pub dir: Option<PathBuf>,
     /// How many processes share the database.
     #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u16).range(2..=64))]
@@ -430,6 +470,18 @@ pub struct DemoWorkerArgs {
 fn seconds(text: &str) -> Result<Duration, String> {
     let seconds: f64 = text.parse().map_err(|_| "not a number of seconds".to_owned())?;
     Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())
+}
+
+fn place() -> ValueParser {
+    OsStringValueParser::new().try_map(Place::parse).into()
+}
+
+fn folder() -> ValueParser {
+    OsStringValueParser::new().try_map(directory).into()
+}
+
+fn address(text: &str) -> Result<Address, String> {
+    text.parse().map_err(|error: rave_level::Error| error.message().to_owned())
 }
 
 fn encoding(name: &str) -> Result<TextEncoding, String> {

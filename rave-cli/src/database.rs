@@ -1,11 +1,12 @@
 //! Opening the database that the command line names, and closing it whatever comes of the command.
 
 use crate::{
-    cli::{DatabaseArgs, OpeningArgs},
+    cli::{DatabaseArgs, OpeningArgs, PlaceArgs},
     failure::Failure,
+    place::Place,
 };
 use rave_level::{
-    AbstractLevel, Code, Error, RaveLevel, Result, Sublevel, SublevelOptions,
+    AbstractLevel, Builder, Code, Error, RaveLevel, Result, Sublevel, SublevelOptions,
     leveldb::{LevelDb, Options},
 };
 use std::{path::Path, sync::Arc};
@@ -20,7 +21,7 @@ pub struct Opened {
 
 impl Opened {
     async fn new(args: &DatabaseArgs) -> Result<Self> {
-        let handle = open(&args.path, &args.opening).await?;
+        let handle = open(&args.place, &args.opening).await?;
         let view: Arc<dyn AbstractLevel> = match &args.sublevel {
             None => Arc::new(handle.clone()),
             Some(path) => {
@@ -39,11 +40,12 @@ impl Opened {
 }
 
 /// Opens a database as the options say.
-pub async fn open(path: &Path, opening: &OpeningArgs) -> Result<RaveLevel> {
-    let mut builder = RaveLevel::builder(path)?
-        .open_timeout(opening.open_timeout)
-        .retry(opening.retry.into())
-        .read_only(opening.read_only);
+pub async fn open(place: &PlaceArgs, opening: &OpeningArgs) -> Result<RaveLevel> {
+    let mut builder = match &place.at {
+        Place::Directory(path) => RaveLevel::builder(path)?,
+        Place::Host(address) => Builder::connecting(address)?,
+    };
+    builder = builder.open_timeout(opening.open_timeout).retry(opening.retry.into()).read_only(opening.read_only);
     if let Some(timeout) = opening.timeout {
         builder = builder.operation_timeout(timeout);
     }

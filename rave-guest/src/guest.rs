@@ -149,22 +149,10 @@ impl Drop for Promoting<'_> {
 /// are the same handle.
 ///
 /// Operations wait while there is neither. They take effect in the order of submission, whatever happens in between.
-/// Somebody has to run connections: [`connect`](crate::connect) for a plain guest, an election for a peer.
+/// Somebody has to run connections: an election, or a loop that only ever dials.
 #[derive(Clone, Debug)]
 pub struct Guest {
     pub(crate) shared: Arc<Shared>,
-    /// Tells a background task that the last user is gone; the task's own handle has none.
-    pub(crate) _user: Option<Arc<LastUser>>,
-}
-
-/// Notifies when the last handle that holds it is dropped.
-#[derive(Debug)]
-pub(crate) struct LastUser(pub(crate) Arc<Notify>);
-
-impl Drop for LastUser {
-    fn drop(&mut self) {
-        self.0.notify_one();
-    }
 }
 
 impl Guest {
@@ -185,7 +173,6 @@ impl Guest {
                 events,
                 options,
             }),
-            _user: None,
         }
     }
 

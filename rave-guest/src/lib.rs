@@ -3,21 +3,18 @@
 //! | to … | look at |
 //! | --- | --- |
 //! | use a database over connections that somebody else makes | [`Guest`], [`GuestOptions`] |
-//! | use one over connections made here | [`connect`] |
 //! | choose what a lost connection means | [`RetryPolicy`] |
 //! | see the protocol's logic, without I/O | [`machine`] |
 //!
 //! A guest knows nothing of hosts' code, of elections and of locks. It can be promoted: then it serves the same
 //! operations from a store in this process, in the same order.
 
-mod connect;
 mod driver;
 mod guest;
 mod iterator;
 pub mod machine;
 mod policy;
 
-pub use connect::connect;
 pub use driver::{Disconnect, LeaderInfo};
 pub use guest::{Guest, GuestOptions};
 pub use policy::RetryPolicy;

@@ -1,10 +1,12 @@
 //! A guest against leaders that speak frame by frame, lie, fall silent or hang up.
 
 use bytes::BytesMut;
-use rave_core::{AbstractLevel, AbstractLevelExt, Batch, Code, Effect, KeyRange, MemoryLevel, WriteOptions};
-use rave_guest::{Guest, GuestOptions, RetryPolicy, connect};
+use rave_core::{
+    AbstractLevel, AbstractLevelExt, Batch, Code, Effect, EventHub, KeyRange, MemoryLevel, Status, WriteOptions,
+};
+use rave_guest::{Guest, GuestOptions, RetryPolicy};
 use rave_transport::{
-    Connection, Listener, MemoryTransport, Transport,
+    Connect, Connection, Listener, MemoryTransport, Transport,
     wire::{
         FrameDecoder, Limits, Request, Response,
         message::{Callback, GetManyCallback, IteratorData, Leaving, Welcome},
@@ -60,11 +62,30 @@ impl Leader {
     }
 }
 
+/// A guest that dials again whenever its connection is lost, until it is closed.
+fn follower(transport: &MemoryTransport, options: GuestOptions) -> Guest {
+    let guest = Guest::new(options, EventHub::new());
+    let (driven, transport) = (guest.clone(), transport.clone());
+    tokio::spawn(async move {
+        while driven.status() != Status::Closed {
+            match transport.connect().await.unwrap() {
+                Connect::Connected(connection) => drop(driven.run(connection, |_| {}).await),
+                Connect::NobodyHome => tokio::time::sleep(Duration::from_millis(1)).await,
+            }
+        }
+    });
+    guest
+}
+
 async fn meet(options: GuestOptions) -> (Guest, Leader, Box<dyn Listener>, MemoryTransport) {
     let transport = MemoryTransport::new();
     let mut listener = transport.listen().await.unwrap();
-    let (guest, leader) = tokio::join!(connect(Arc::new(transport.clone()), options), Leader::greet(&mut listener));
-    (guest.unwrap(), leader, listener, transport)
+    let guest = follower(&transport, options);
+    let leader = Leader::greet(&mut listener).await;
+    while guest.leader().is_none() {
+        tokio::task::yield_now().await;
+    }
+    (guest, leader, listener, transport)
 }
 
 fn put_id(request: Option<Request>) -> u32 {
@@ -160,8 +181,10 @@ async fn deadlines_end_what_a_silent_leader_does_not_answer() {
     // One that accepts and does not greet.
     let transport = MemoryTransport::new();
     let mut listener = transport.listen().await.unwrap();
-    let (guest, _silent) = tokio::join!(connect(Arc::new(transport), options), listener.accept());
-    assert_eq!(guest.unwrap_err().code(), Code::Aborted);
+    let guest = follower(&transport, options);
+    let _silent = listener.accept().await.unwrap();
+    let error = guest.put("a", "1").await.unwrap_err();
+    assert_eq!((error.code(), error.effect()), (Code::Aborted, Effect::None), "it was never sent");
 }
 
 #[tokio::test(start_paused = true)]

@@ -4,15 +4,20 @@
 //! | --- | --- |
 //! | reach or host a meeting point | [`Transport`], [`Listener`], [`Connection`], [`Connect`] |
 //! | meet over a local socket | [`IpcTransport`] (feature `ipc`) |
+//! | name a meeting point in text | [`Address`] |
 //! | meet inside one process, with faults | [`MemoryTransport`] |
 //! | speak the protocol | [`wire`] |
 
+#[cfg(feature = "ipc")]
+mod address;
 #[cfg(feature = "ipc")]
 mod ipc;
 mod memory;
 mod transport;
 pub mod wire;
 
+#[cfg(feature = "ipc")]
+pub use address::Address;
 #[cfg(feature = "ipc")]
 pub use ipc::IpcTransport;
 pub use memory::{Faults, MemoryTransport};

@@ -2,6 +2,7 @@
 
 mod bulk;
 mod compact;
+mod host;
 mod items;
 mod repair;
 mod scan;
@@ -24,6 +25,7 @@ pub async fn run(command: Command) -> Result<(), Failure> {
         Command::Load(args) => bulk::load(args).await,
         Command::Dump(args) => bulk::dump(args).await,
         Command::Serve(args) => serve::run(args).await,
+        Command::Host(args) => host::run(args).await,
         Command::Status(args) => status::run(args).await,
         Command::Compact(args) => compact::run(args).await,
         Command::Stats(args) => stats::run(args).await,

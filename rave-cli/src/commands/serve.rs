@@ -4,6 +4,7 @@ use crate::{
     cli::{Format, ServeArgs},
     database,
     failure::Failure,
+    interrupt::Interrupt,
     output::Output,
     roles::Roles,
 };
@@ -14,7 +15,7 @@ pub async fn run(args: ServeArgs) -> Result<(), Failure> {
     // Before the database opens, so that there is no moment in which a signal leaves without order.
     let mut interrupt = Interrupt::new()?;
     let handle = tokio::select! {
-        opened = database::open(&args.path, &args.opening) => opened?,
+        opened = database::open(&args.place, &args.opening) => opened?,
         () = interrupt.wait() => return Ok(()),
     };
     let mut roles = Roles::of(&handle);
@@ -42,44 +43,4 @@ pub async fn run(args: ServeArgs) -> Result<(), Failure> {
     };
     handle.close().await?;
     outcome
-}
-
-/// SIGINT or SIGTERM.
-struct Interrupt {
-    #[cfg(unix)]
-    interrupt: tokio::signal::unix::Signal,
-    #[cfg(unix)]
-    terminate: tokio::signal::unix::Signal,
-}
-
-impl Interrupt {
-    #[cfg(unix)]
-    fn new() -> Result<Self, Failure> {
-        use tokio::signal::unix::{SignalKind, signal};
-        let failed = |error| Failure::io("listening to signals", &error);
-        Ok(Self {
-            interrupt: signal(SignalKind::interrupt()).map_err(failed)?,
-            terminate: signal(SignalKind::terminate()).map_err(failed)?,
-        })
-    }
-
-    #[cfg(unix)]
-    async fn wait(&mut self) {
-        tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
-        }
-    }
-
-    #[cfg(not(unix))]
-    fn new() -> Result<Self, Failure> {
-        Ok(Self {})
-    }
-
-    #[cfg(not(unix))]
-    async fn wait(&mut self) {
-        if tokio::signal::ctrl_c().await.is_err() {
-            std::future::pending::<()>().await;
-        }
-    }
 }

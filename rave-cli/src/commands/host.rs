@@ -1,0 +1,53 @@
+//! `host`: serve one store at an address.
+
+use crate::{
+    cli::{Format, HostArgs, StoreKind},
+    failure::Failure,
+    interrupt::Interrupt,
+    output::Output,
+};
+use rave_level::{
+    MemoryOpener, Opener,
+    leveldb::{LevelDb, Options},
+    remote::{HostOptions, Server},
+};
+use serde_json::json;
+
+/// `host DB --listen ADDRESS`
+pub async fn run(args: HostArgs) -> Result<(), Failure> {
+    let mut interrupt = Interrupt::new()?;
+    let opener: Box<dyn Opener> = match (args.store, &args.path) {
+        (StoreKind::Leveldb, Some(path)) => {
+            let options =
+                Options { read_only: args.read_only, create_if_missing: !args.read_only, ..Options::default() };
+            Box::new(LevelDb::with_options(path, options))
+        }
+        (StoreKind::Leveldb, None) => return Err(Failure::Usage("the leveldb store needs a directory".to_owned())),
+        (StoreKind::Memory, _) => Box::new(MemoryOpener::new()),
+    };
+    let transport = args.listen.transport()?;
+    let options = HostOptions { read_only: args.read_only, ..HostOptions::default() };
+    let server = tokio::select! {
+        started = Server::start(&*opener, &*transport, options) => started?,
+        () = interrupt.wait() => return Ok(()),
+    };
+    let mut output = Output::stdout();
+    let line = match args.format.chosen() {
+        Format::Json => json!({"event": "listening", "address": args.listen.to_string()}).to_string(),
+        Format::Text => format!("listening at {}", args.listen),
+    };
+    output.buffer().extend_from_slice(line.as_bytes());
+    output.buffer().push(b'\n');
+    let told = output.finish().await;
+    let outcome = match told {
+        // That nobody reads it is no reason not to serve.
+        Ok(()) | Err(Failure::NobodyReads) => tokio::select! {
+            () = interrupt.wait() => Ok(()),
+            error = server.failure() => Err(error.into()),
+        },
+        Err(failure) => Err(failure),
+    };
+    let shut_down = server.shutdown().await;
+    outcome?;
+    Ok(shut_down?)
+}

@@ -1,0 +1,105 @@
+//! Where a host listens, as text.
+
+use crate::{IpcTransport, Transport};
+use rave_core::{Code, Error, Result};
+use std::{fmt, path::PathBuf, str::FromStr, sync::Arc};
+
+/// Where a host listens, as people write it: a scheme, a colon, and what the scheme needs.
+///
+/// | address | where |
+/// | --- | --- |
+/// | `unix:PATH` | the Unix domain socket at `PATH`, absolute or relative to the current directory |
+/// | `pipe:NAME` | on Windows, the named pipe of that full name, such as `pipe:\\\\.\\pipe\\mine` |
+///
+/// ```
+/// # #[cfg(unix)] {
+/// use rave_transport::Address;
+///
+/// let address: Address = "unix:/run/user/1000/mine.sock".parse()?;
+/// assert_eq!(address.to_string(), "unix:/run/user/1000/mine.sock");
+/// assert!("mine.sock".parse::<Address>().is_err());
+/// # }
+/// # Ok::<(), rave_core::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Address {
+    /// A local socket of the operating system.
+    Local(PathBuf),
+}
+
+/// How an address of a local socket begins here.
+const LOCAL: &str = if cfg!(windows) { "pipe" } else { "unix" };
+/// Words before a colon that are never the beginning of a path.
+const SCHEMES: &[&str] = &["unix", "pipe", "tcp", "tls", "memory"];
+
+impl Address {
+    /// Whether `text` is meant as an address, known or not, and not as a path. A path that begins so can be written with
+    /// `./` in front.
+    pub fn is_meant(text: &str) -> bool {
+        text.split_once(':').is_some_and(|(scheme, _)| SCHEMES.contains(&scheme))
+    }
+
+    /// The meeting point at this address.
+    ///
+    /// Errors: the path is too long for a socket, or cannot be made absolute.
+    pub fn transport(&self) -> Result<Arc<dyn Transport>> {
+        match self {
+            Self::Local(path) => Ok(Arc::new(IpcTransport::at(path)?)),
+        }
+    }
+}
+
+impl FromStr for Address {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        match text.split_once(':') {
+            Some((scheme, path)) if scheme == LOCAL && !path.is_empty() => Ok(Self::Local(path.into())),
+            Some((scheme, "")) if scheme == LOCAL => Err(unusable(text, "names no socket")),
+            Some((scheme, _)) if SCHEMES.contains(&scheme) => {
+                Err(unusable(text, &format!("is of the kind {scheme:?}, which this build does not have")))
+            }
+            _ => Err(unusable(text, "has no scheme in front")),
+        }
+    }
+}
+
+fn unusable(text: &str, what: &str) -> Error {
+    Error::new(Code::NotSupported, format!("the address {text:?} {what}; it should look like {LOCAL}:PATH"))
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Local(path) => write!(f, "{LOCAL}:{}", path.display()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_address_says_how_one_looks() {
+        for text in ["", "x", "/tmp/x.sock", "tcp:localhost:1", "http://x", &format!("{LOCAL}:")] {
+            let error = text.parse::<Address>().unwrap_err();
+            assert!(error.message().contains(&format!("{LOCAL}:PATH")), "{error}");
+        }
+    }
+
+    #[test]
+    fn paths_are_not_taken_for_addresses() {
+        assert!(["unix:x", "unix:", "tcp:localhost:1", "pipe:x"].into_iter().all(Address::is_meant));
+        assert!(!["./unix:x", "C:\\db", "db", "a:b", "/tmp/unix:x"].into_iter().any(Address::is_meant));
+    }
+
+    #[test]
+    fn a_socket_path_that_is_too_long_is_refused_before_anything_is_dialed() {
+        let address: Address = format!("{LOCAL}:/{}", "x".repeat(300)).parse().unwrap();
+        if cfg!(unix) {
+            assert!(address.transport().unwrap_err().message().contains("bytes"));
+        }
+    }
+}
