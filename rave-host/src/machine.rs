@@ -221,13 +221,14 @@ impl Machine {
         }
     }
 
-    /// The guest sent a message that cannot be understood, but tells which request it is.
-    pub fn refuse(&mut self, tag: u8, id: u32, reason: &str) -> bool {
+    /// The guest sent a message that cannot be understood, but tells which request it is, or which iterator and seek.
+    /// False if there is no answer by which the guest would know.
+    pub fn refuse(&mut self, tag: u8, id: u32, seq: Option<u32>, reason: &str) -> bool {
         let error = Error::new(Code::Remote, format!("the request was malformed: {reason}"));
-        match tag {
-            0..=3 | 5 => self.send(&callback_error(id, &error)),
-            4 | 9 => self.send(&iterator_error(id, 0, &error)),
-            6 => self.send(&get_many_error(id, &error)),
+        match (tag, seq) {
+            (0..=3 | 5, _) => self.send(&callback_error(id, &error)),
+            (4 | 9, Some(seq)) => self.send(&iterator_error(id, seq, &error)),
+            (6, _) => self.send(&get_many_error(id, &error)),
             _ => return false,
         }
         true

@@ -110,7 +110,7 @@ fn receive(machine: &mut Machine, decoder: &mut FrameDecoder, input: &mut BytesM
         };
         match request {
             Ok(request) => machine.receive(request),
-            Err(FrameError::Malformed { tag, id: Some(id), reason }) if machine.refuse(tag, id, &reason) => {}
+            Err(FrameError::Malformed { tag, id: Some(id), seq, reason }) if machine.refuse(tag, id, seq, &reason) => {}
             Err(error) => return Err(error.to_string()),
         }
     }

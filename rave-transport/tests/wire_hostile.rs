@@ -13,7 +13,7 @@ fn decoder() -> FrameDecoder {
 
 fn malformed(request: &[u8]) -> (u8, Option<u32>, String) {
     match Request::decode(Bytes::copy_from_slice(request)) {
-        Err(FrameError::Malformed { tag, id, reason }) => (tag, id, reason),
+        Err(FrameError::Malformed { tag, id, reason, .. }) => (tag, id, reason),
         other => panic!("{other:?}"),
     }
 }
@@ -171,6 +171,36 @@ fn what_is_missing_or_wrong_is_named_with_the_request() {
     assert_eq!(operation(BatchOperation { kind: "del".into(), key: None, value: None }).1, Some(9));
     assert_eq!(malformed(&[0, 8, 7, 0x12, 9, b'a']).1, Some(7), "a cut field");
     assert_eq!(malformed(&[0, 8, 7, 0x10, 1]).1, Some(7), "a key that is a number");
+}
+
+#[test]
+fn the_seek_of_a_broken_iterator_is_named_too() {
+    let seq = |request: &[u8]| match Request::decode(Bytes::copy_from_slice(request)) {
+        Err(FrameError::Malformed { id, seq, .. }) => (id, seq),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(seq(&[9, 8, 7, 0x10, 3]), (Some(7), Some(3)), "a seek without a target");
+    assert_eq!(seq(&[4, 0x10, 3]), (None, Some(3)));
+    assert_eq!(seq(&[9, 8, 7]), (Some(7), None));
+    assert_eq!(seq(&[1, 8, 7, 0x12, 1, b'a']), (Some(7), None), "a put has none");
+}
+
+#[test]
+fn numbers_are_never_cut_to_fit() {
+    let id_of_33_bits = [8, 0x85, 0x80, 0x80, 0x80, 0x10];
+    let (_, id, reason) = malformed(&[&[0], &id_of_33_bits[..], &[0x12, 1, b'a']].concat());
+    assert_eq!((id, reason.as_str()), (None, "field 1 does not fit 32 bits"));
+    let (_, id, reason) = malformed(&[&[9, 8, 7, 0x10], &id_of_33_bits[1..], &[0x1a, 0]].concat());
+    assert_eq!((id, reason.as_str()), (Some(7), "field 2 does not fit 32 bits"));
+    let padded = Bytes::from_static(&[0, 8, 0x87, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0, 0x12, 1, b'a']);
+    let get = Get { id: 7, key: Some(Bytes::from_static(b"a")) };
+    assert_eq!(Request::decode(padded), Ok(Request::Get(get)), "ten bytes may say a small number");
+    // JavaScript peers send any limit here, as zigzag.
+    let limit = Bytes::from_static(&[5, 8, 7, 0x12, 6, 0x38, 0x86, 0x80, 0x80, 0x80, 0x20]);
+    match Request::decode(limit) {
+        Ok(Request::Clear(clear)) => assert_eq!(clear.options.unwrap().limit, Some((1 << 32) + 3)),
+        other => panic!("{other:?}"),
+    }
 }
 
 #[test]

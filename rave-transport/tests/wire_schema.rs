@@ -31,8 +31,8 @@ fn check_fields(message: &DynamicMessage, skip: &[&str]) {
             assert!(message.has_field(&field), "{}.{} is not written", descriptor.name(), field.name());
         }
         if field.name() == "limit" {
-            assert_eq!(field.kind(), Kind::Sint32);
-            assert_eq!(*message.get_field(&field), Value::I32(-5));
+            assert_eq!(field.kind(), Kind::Sint64);
+            assert_eq!(*message.get_field(&field), Value::I64(-5));
         }
         let value = message.get_field(&field);
         for nested in

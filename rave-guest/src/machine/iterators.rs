@@ -271,8 +271,7 @@ impl Iterators {
     }
 
     pub(super) fn error(&mut self, id: u32, seq: u32, error: Error) {
-        // A leader that could not read the request does not know its seq and says 0.
-        if let Some(iter) = self.open.get_mut(&id).filter(|iter| iter.seq == seq || seq == 0) {
+        if let Some(iter) = self.open.get_mut(&id).filter(|iter| iter.seq == seq) {
             iter.failed = Some(error);
             self.woken.push(id);
         }

@@ -81,7 +81,7 @@ pub(super) fn range_options(range: &KeyRange, reverse: bool, limit: Option<u64>,
     let (short, long) = match limit {
         None => (-1, None),
         Some(limit) => match i32::try_from(limit) {
-            Ok(limit) => (limit, None),
+            Ok(limit) => (i64::from(limit), None),
             Err(_) if legacy => {
                 return Err(Error::not_supported("a limit of 2^31 or more through a leader of the legacy protocol"));
             }

@@ -564,6 +564,17 @@ fn hostile_entries_end_the_connection() {
 }
 
 #[test]
+fn an_error_from_before_a_seek_is_none_after_it() {
+    let mut guest = up(RetryPolicy::Always);
+    let id = guest.open_iterator(IteratorOptions::default());
+    guest.seek(id, "m".into());
+    let error = Some("LEVEL_CORRUPTION".to_owned());
+    guest.receive(Response::IteratorError(IteratorError { id, seq: 0, error, message: None })).unwrap();
+    guest.receive(data(id, 1, &["m"])).unwrap();
+    assert!(matches!(guest.take(id, 1), Taken::Entries(entries) if entries.len() == 1));
+}
+
+#[test]
 fn an_error_of_an_iterator_stays() {
     let mut guest = up(RetryPolicy::Always);
     let id = guest.open_iterator(IteratorOptions::default());

@@ -61,7 +61,7 @@ fn refused() -> Outcome {
     Outcome::Done(Err(Error::new(Code::InvalidKey, "no")))
 }
 
-fn open(id: u32, seq: u32, limit: i32) -> Request {
+fn open(id: u32, seq: u32, limit: i64) -> Request {
     let options = RangeOptions { limit: Some(limit), ..Default::default() };
     Request::Iterator(message::Iterator { id, seq, options: Some(options), ..Default::default() })
 }
@@ -360,14 +360,20 @@ fn greetings_probes_and_status_are_answered_in_order() {
 fn malformed_requests_are_refused_where_their_sender_is_known() {
     let mut host = host();
     for tag in [0, 1, 2, 3, 5] {
-        assert!(host.refuse(tag, 9, "short"));
+        assert!(host.refuse(tag, 9, None, "short"));
     }
     assert!(callbacks(&mut host).iter().all(|(id, error)| *id == 9 && error.is_some()));
-    assert!(host.refuse(4, 9, "short") && host.refuse(6, 9, "short") && host.refuse(9, 9, "short"));
+    assert!(host.refuse(4, 9, Some(0), "short"));
+    assert!(host.refuse(6, 9, None, "short"));
+    assert!(host.refuse(9, 9, Some(3), "short"));
     let responses = sent(&mut host);
-    assert!(matches!(
-        responses.as_slice(),
-        [Response::IteratorError(_), Response::GetManyCallback(_), Response::IteratorError(_)]
-    ));
-    assert!(!host.refuse(7, 9, "short") && !host.refuse(32, 9, "short"));
+    let [Response::IteratorError(open), Response::GetManyCallback(_), Response::IteratorError(seek)] =
+        responses.as_slice()
+    else {
+        panic!("{responses:?}")
+    };
+    assert_eq!((open.seq, seek.seq), (0, 3), "a guest drops what belongs to another seek");
+    for (tag, seq) in [(4, None), (9, None), (7, None), (8, Some(0)), (32, None), (33, None)] {
+        assert!(!host.refuse(tag, 9, seq, "short"), "{tag}");
+    }
 }

@@ -7,7 +7,7 @@ use super::{FrameError, frame::put_length, message::*};
 use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
 use prost::{
     Message,
-    encoding::{DecodeContext, decode_key},
+    encoding::{DecodeContext, decode_key, decode_varint},
 };
 
 /// What a message must have beyond what `prost` checks.
@@ -15,8 +15,14 @@ pub(super) trait Body: Message + Default {
     /// One bit per field number that must be present.
     const REQUIRED: u64;
 
+    /// One bit per field number that tells which request, iterator or seek it speaks of: a number of 32 bits.
+    const NAMES: u64;
+
     /// The request or iterator it speaks of, if it speaks of one.
     fn id(&self) -> Option<u32>;
+
+    /// The seek of that iterator which it belongs to, if it speaks of one.
+    fn seq(&self) -> Option<u32>;
 
     /// Asked after each field: whether what it added last is as it must be; what is wrong if not. Thus a frame of
     /// nothing but empty operations is given up at the first, before it costs many times its size.
@@ -39,13 +45,9 @@ pub(super) fn decode<M: Body>(tag: u8, mut body: Bytes) -> Result<M, FrameError>
     let mut message = M::default();
     let mut seen = 0_u64;
     while body.has_remaining() {
-        let merged = decode_key(&mut body).and_then(|(field, wire_type)| {
-            message.merge_field(field, wire_type, &mut body, DecodeContext::default())?;
-            Ok(field)
-        });
-        match merged {
-            Ok(field) => seen |= 1_u64.checked_shl(field).unwrap_or(0),
-            Err(error) => return Err(malformed(tag, &message, seen, error.to_string())),
+        match merge_next(&mut message, &mut body) {
+            Ok(field) => seen |= bit(field),
+            Err(reason) => return Err(malformed(tag, &message, seen, reason)),
         }
         message.check().map_err(|reason| malformed(tag, &message, seen, reason.to_owned()))?;
     }
@@ -57,10 +59,26 @@ pub(super) fn decode<M: Body>(tag: u8, mut body: Bytes) -> Result<M, FrameError>
     Ok(message)
 }
 
+fn bit(field: u32) -> u64 {
+    1_u64.checked_shl(field).unwrap_or(0)
+}
+
+/// Reads the field at the front, whose number is returned.
+fn merge_next<M: Body>(message: &mut M, body: &mut Bytes) -> Result<u32, String> {
+    let (field, wire_type) = decode_key(body).map_err(|error| error.to_string())?;
+    // `prost` would cut a longer number down to 32 bits, and somebody else's request would be answered.
+    if M::NAMES & bit(field) != 0 && decode_varint(&mut &**body).is_ok_and(|number| number > u32::MAX.into()) {
+        return Err(format!("field {field} does not fit 32 bits"));
+    }
+    message.merge_field(field, wire_type, body, DecodeContext::default()).map_err(|error| error.to_string())?;
+    Ok(field)
+}
+
 #[cold]
 fn malformed<M: Body>(tag: u8, message: &M, seen: u64, reason: String) -> FrameError {
     let id = message.id().filter(|_| seen & 0b10 != 0);
-    FrameError::Malformed { tag, id, reason }
+    let seq = message.seq().filter(|_| seen & 0b100 != 0);
+    FrameError::Malformed { tag, id, seq, reason }
 }
 
 macro_rules! bodies {
@@ -74,13 +92,23 @@ macro_rules! bodies {
         })*
     };
     (@id) => {
-        fn id(&self) -> Option<u32> {
-            Some(self.id)
-        }
+        bodies!(@names 0b10, |message: &Self| Some(message.id), |_: &Self| None);
+    };
+    (@seq) => {
+        bodies!(@names 0b110, |message: &Self| Some(message.id), |message: &Self| Some(message.seq));
     };
     (@anonymous) => {
+        bodies!(@names 0, |_: &Self| None, |_: &Self| None);
+    };
+    (@names $names:expr, $id:expr, $seq:expr) => {
+        const NAMES: u64 = $names;
+
         fn id(&self) -> Option<u32> {
-            None
+            $id(self)
+        }
+
+        fn seq(&self) -> Option<u32> {
+            $seq(self)
         }
     };
 }
@@ -91,17 +119,17 @@ bodies! {
     Del [1, 2] id;
     Batch [1] id, |batch: &Batch| batch.ops.last().map_or(Ok(()), check_operation);
     Clear [1, 2] id;
-    Iterator [1, 2, 3] id;
+    Iterator [1, 2, 3] seq;
     IteratorClose [1] id;
-    IteratorAck [1, 2, 3] id;
-    IteratorSeek [1, 2, 3] id;
+    IteratorAck [1, 2, 3] seq;
+    IteratorSeek [1, 2, 3] seq;
     GetMany [1] id;
     Hello [1] anonymous;
     StatusRequest [1] id;
     Callback [1] id;
-    IteratorData [1, 2] id;
-    IteratorError [1, 2, 3] id;
-    IteratorEnd [1, 2] id;
+    IteratorData [1, 2] seq;
+    IteratorError [1, 2, 3] seq;
+    IteratorEnd [1, 2] seq;
     GetManyCallback [1] id;
     Welcome [1] anonymous;
     Leaving [] anonymous;

@@ -36,6 +36,8 @@ pub enum FrameError {
         tag: u8,
         /// The request or iterator it speaks of, where that much could be read.
         id: Option<u32>,
+        /// The seek of that iterator, where there is one that could be read.
+        seq: Option<u32>,
         /// What is wrong.
         reason: String,
     },
@@ -44,7 +46,7 @@ pub enum FrameError {
 impl FrameError {
     /// No tag: the decoder skips such frames, so only a caller that cut frames itself sees this.
     pub(super) fn empty() -> Self {
-        Self::Malformed { tag: 0, id: None, reason: "an empty frame".to_owned() }
+        Self::Malformed { tag: 0, id: None, seq: None, reason: "an empty frame".to_owned() }
     }
 }
 

@@ -75,7 +75,7 @@ messages! {
         /// Only keys less than or equal to this.
         (bytes = "bytes", optional, tag = "6") lte: Option<Bytes>,
         /// How many entries at most; -1 for all.
-        (sint32, optional, tag = "7") limit: Option<i32>,
+        (sint64, optional, tag = "7") limit: Option<i64>,
         /// From the highest key down.
         (bool, optional, tag = "8") reverse: Option<bool>,
         /// Extension: how many entries at most, where 32 bits do not hold it.

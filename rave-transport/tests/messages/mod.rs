@@ -51,7 +51,7 @@ impl Messages {
             gte: self.maybe(Self::bytes),
             lt: self.maybe(Self::bytes),
             lte: self.maybe(Self::bytes),
-            limit: Some(if self.whole { -5 } else { self.rng.i32(..) }),
+            limit: Some(if self.whole { -5 } else { self.rng.i64(..) }),
             reverse: Some(self.rng.bool()),
             long_limit: self.maybe(|own| own.rng.u64(..)),
         }
