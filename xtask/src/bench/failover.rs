@@ -1,16 +1,17 @@
 //! How long guests wait when the leader is killed.
 //!
 //! The leader's process gets SIGKILL; at the same moment every guest is told to put. Measured is the time from the
-//! signal until the line came that says the last of these puts was acknowledged.
+//! signal until the line came that says the last of these puts was acknowledged. Where guests speak another language than
+//! the leader, one of theirs takes over, so their group begins anew for each kill.
 
 use super::{
     Extent,
-    peer::{Language, Peer},
+    peer::{Cast, Mix, Peer, casts},
     report::{Figure, Report, Unit, median},
     worker::Worker,
 };
 use anyhow::{Context, Result};
-use std::{thread, time::Duration};
+use std::{path::PathBuf, thread, time::Duration};
 
 pub fn measure(peers: &[Peer], extent: &Extent, report: &mut Report) -> Result<()> {
     for guests in [1, 8] {
@@ -18,32 +19,55 @@ pub fn measure(peers: &[Peer], extent: &Extent, report: &mut Report) -> Result<(
         eprintln!("failover: {title}");
         let folder = tempfile::tempdir()?;
         let mut groups = Vec::new();
-        for peer in peers {
-            let path = folder.path().join(format!("{:?}", peer.language));
-            let workers = (0..=guests).map(|_| peer.open(&path)).collect::<Result<Vec<_>>>()?;
-            groups.push((peer, path, workers, Vec::new()));
+        for cast in casts(peers) {
+            let path = folder.path().join(format!("{:?}", cast.mix));
+            groups.push(Group { cast, path, workers: Vec::new(), times: Vec::new() });
         }
         for _ in 0..extent.kills {
-            for (peer, path, workers, times) in &mut groups {
-                times.push(kill_leader(workers).with_context(|| format!("{:?}", peer.language))?);
-                // The dead one's place is taken by a new guest.
-                workers.push(peer.open(path)?);
+            for group in &mut groups {
+                group.fill(guests)?;
+                let time = kill_leader(&mut group.workers).with_context(|| format!("{:?}", group.cast.mix))?;
+                group.times.push(time);
             }
         }
-        let of = |language| groups.iter().find(|(peer, ..)| peer.language == language).map(|(.., times)| times);
         for (suffix, pick) in [("median", median as fn(&[f64]) -> f64), ("longest", longest)] {
-            report.add(Figure {
+            let figure = Figure {
                 name: format!("failover: {title}, {suffix}"),
                 unit: Unit::Failover,
-                rust: of(Language::Rust).map(|times| pick(times)),
-                javascript: of(Language::JavaScript).map(|times| pick(times)),
-            });
-        }
-        if guests == 8 {
-            report.eight_guests(of(Language::Rust).map(|times| median(times)));
+                nanos: groups.iter().map(|group| (group.cast.mix, pick(&group.times))).collect(),
+            };
+            if guests == 8 && suffix == "median" {
+                report.eight_guests(figure.of(Mix::Rust));
+            }
+            report.add(figure);
         }
     }
     Ok(())
+}
+
+/// The processes of one cast, and how long its kills took.
+struct Group<'a> {
+    cast: Cast<'a>,
+    path: PathBuf,
+    workers: Vec<Worker>,
+    times: Vec<f64>,
+}
+
+impl Group<'_> {
+    /// Starts what is missing: after a kill a guest, because one of the guests leads now.
+    fn fill(&mut self, guests: usize) -> Result<()> {
+        let Self { cast, path, workers, .. } = self;
+        if cast.mix.mixed() {
+            workers.clear();
+        }
+        if workers.is_empty() {
+            workers.push(cast.open_leader(path)?);
+        }
+        while workers.len() <= guests {
+            workers.push(cast.open_guest(path)?);
+        }
+        Ok(())
+    }
 }
 
 fn longest(times: &[f64]) -> f64 {

@@ -1,8 +1,9 @@
 //! `cargo xtask bench`: what one operation and one failover cost in whole processes, beside JavaScript `rave-level` and a
 //! bare socket echo in the same run.
 //!
-//! Every process is a worker with one role. The peers take turns within each round, so that what else the machine does
-//! hits all of them; the figures are medians over the rounds. Compare ratios, not runs.
+//! Every process is a worker with one role. Leader and guests are of one language or of both. The groups take turns within
+//! each round, so that what else the machine does hits all of them; the figures are medians over the rounds. Compare
+//! ratios, not runs.
 
 mod failover;
 mod peer;

@@ -1,4 +1,4 @@
-//! Who is measured, and how to start a process of theirs.
+//! Who is measured, how to start a process of theirs, and who shares a directory with whom.
 
 use super::worker::Worker;
 use crate::{
@@ -6,7 +6,7 @@ use crate::{
     licences::metadata,
     node,
 };
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use std::{
     path::{Path, PathBuf},
     process::Command,
@@ -24,6 +24,71 @@ pub struct Peer {
     pub language: Language,
     program: PathBuf,
     arguments: Vec<PathBuf>,
+}
+
+/// Which language leads a directory, and which one its guests speak.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mix {
+    Rust,
+    JavaScript,
+    /// JavaScript guests of a Rust leader.
+    JavaScriptOnRust,
+    /// Rust guests of a JavaScript leader.
+    RustOnJavaScript,
+}
+
+impl Mix {
+    pub const ALL: [Self; 4] = [Self::Rust, Self::JavaScript, Self::JavaScriptOnRust, Self::RustOnJavaScript];
+
+    fn leader(self) -> Language {
+        match self {
+            Self::Rust | Self::JavaScriptOnRust => Language::Rust,
+            Self::JavaScript | Self::RustOnJavaScript => Language::JavaScript,
+        }
+    }
+
+    fn guests(self) -> Language {
+        match self {
+            Self::Rust | Self::RustOnJavaScript => Language::Rust,
+            Self::JavaScript | Self::JavaScriptOnRust => Language::JavaScript,
+        }
+    }
+
+    /// Whether the guests speak another language than the leader.
+    pub fn mixed(self) -> bool {
+        self.leader() != self.guests()
+    }
+}
+
+/// Who plays the roles of a mix.
+pub struct Cast<'a> {
+    pub mix: Mix,
+    leader: &'a Peer,
+    guests: &'a Peer,
+}
+
+/// The casts of all mixes that these peers can play.
+pub fn casts(peers: &[Peer]) -> impl Iterator<Item = Cast<'_>> {
+    Mix::ALL.into_iter().filter_map(|mix| {
+        let of = |language| peers.iter().find(|peer| peer.language == language);
+        Some(Cast { mix, leader: of(mix.leader())?, guests: of(mix.guests())? })
+    })
+}
+
+impl Cast<'_> {
+    /// Starts the process that is to lead the database at `path`, which nobody has open.
+    pub fn open_leader(&self, path: &Path) -> Result<Worker> {
+        let mut worker = self.leader.open(path)?;
+        ensure!(worker.leads(), "{:?}: the first process does not lead", self.mix);
+        Ok(worker)
+    }
+
+    /// Starts a guest of the process that leads the database at `path`.
+    pub fn open_guest(&self, path: &Path) -> Result<Worker> {
+        let mut worker = self.guests.open(path)?;
+        ensure!(!worker.leads(), "{:?}: a process that came later leads", self.mix);
+        Ok(worker)
+    }
 }
 
 const LIMIT: Duration = Duration::from_secs(1200);
@@ -45,7 +110,7 @@ impl Peer {
     }
 
     /// Starts a process on the database at `path`, and waits until it is ready.
-    pub fn open(&self, path: &Path) -> Result<Worker> {
+    fn open(&self, path: &Path) -> Result<Worker> {
         let mut command = Command::new(&self.program);
         match self.language {
             Language::Rust => command.arg("database"),

@@ -1,5 +1,6 @@
 //! The figures, as a table for people and as JSON for programs.
 
+use super::peer::Mix;
 use comfy_table::{CellAlignment, Table, presets};
 use serde::{Serialize, Serializer, ser::SerializeStruct};
 use std::fmt;
@@ -36,34 +37,84 @@ impl Unit {
     }
 }
 
-/// One row: nanoseconds of both, where they took part.
+const HEADER: [&str; 9] =
+    ["", "Rust", "JavaScript", "×", "JS on Rust", "×", "Rust on JS", "×", "slower than JavaScript"];
+const LEGEND: &str =
+    "×: times as fast as JavaScript. JS on Rust: JavaScript guests, Rust leader. Rust on JS: the reverse.";
+
+/// What people read for a mix.
+fn title(mix: Mix) -> &'static str {
+    match mix {
+        Mix::Rust => "Rust",
+        Mix::JavaScript => "JavaScript",
+        Mix::JavaScriptOnRust => "JS on Rust",
+        Mix::RustOnJavaScript => "Rust on JS",
+    }
+}
+
+/// The names in JSON of a figure and of its ratio.
+fn fields(mix: Mix) -> (&'static str, Option<&'static str>) {
+    match mix {
+        Mix::Rust => ("rust", Some("times_as_fast")),
+        Mix::JavaScript => ("javascript", None),
+        Mix::JavaScriptOnRust => ("javascript_guests_on_rust", Some("javascript_guests_on_rust_times_as_fast")),
+        Mix::RustOnJavaScript => ("rust_guests_on_javascript", Some("rust_guests_on_javascript_times_as_fast")),
+    }
+}
+
+/// One row: nanoseconds of each mix that took part.
 pub struct Figure {
     pub name: String,
     pub unit: Unit,
-    pub rust: Option<f64>,
-    pub javascript: Option<f64>,
+    pub nanos: Vec<(Mix, f64)>,
 }
 
 impl Figure {
-    /// How many times as fast as JavaScript.
-    fn ratio(&self) -> Option<f64> {
-        Some(self.javascript? / self.rust?)
+    pub fn of(&self, mix: Mix) -> Option<f64> {
+        self.nanos.iter().find(|(of, _)| *of == mix).map(|(_, nanos)| *nanos)
     }
 
-    fn slower(&self) -> bool {
-        self.ratio().is_some_and(|ratio| ratio < 1.0)
+    /// How many times as fast as JavaScript among itself.
+    fn ratio(&self, mix: Mix) -> Option<f64> {
+        Some(self.of(Mix::JavaScript)? / self.of(mix)?)
+    }
+
+    fn slower(&self, mix: Mix) -> bool {
+        self.ratio(mix).is_some_and(|ratio| ratio < 1.0)
+    }
+
+    /// Its row, in the order of `HEADER`.
+    fn cells(&self) -> [String; 9] {
+        let show = |mix| self.of(mix).map_or_else(|| "-".into(), |nanos| self.unit.show(nanos));
+        let ratio = |mix| self.ratio(mix).map_or_else(|| "-".into(), |ratio| format!("{ratio:.2}"));
+        let slower: Vec<_> = Mix::ALL.into_iter().filter(|mix| self.slower(*mix)).map(title).collect();
+        [
+            self.name.clone(),
+            show(Mix::Rust),
+            show(Mix::JavaScript),
+            ratio(Mix::Rust),
+            show(Mix::JavaScriptOnRust),
+            ratio(Mix::JavaScriptOnRust),
+            show(Mix::RustOnJavaScript),
+            ratio(Mix::RustOnJavaScript),
+            slower.join(", "),
+        ]
     }
 }
 
 impl Serialize for Figure {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut row = serializer.serialize_struct("Figure", 6)?;
+        let mut row = serializer.serialize_struct("Figure", 10)?;
         row.serialize_field("name", &self.name)?;
         row.serialize_field("unit", self.unit.name())?;
-        row.serialize_field("rust", &self.rust)?;
-        row.serialize_field("javascript", &self.javascript)?;
-        row.serialize_field("times_as_fast", &self.ratio())?;
-        row.serialize_field("slower", &self.slower())?;
+        for mix in Mix::ALL {
+            let (nanos, ratio) = fields(mix);
+            row.serialize_field(nanos, &self.of(mix))?;
+            if let Some(ratio) = ratio {
+                row.serialize_field(ratio, &self.ratio(mix))?;
+            }
+        }
+        row.serialize_field("slower", &self.slower(Mix::Rust))?;
         row.end()
     }
 }
@@ -121,25 +172,16 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut table = Table::new();
         table.load_style(presets::ASCII_MARKDOWN);
-        table.set_header(["", "Rust", "JavaScript", "times as fast", ""]);
-        for figure in &self.figures {
-            let show = |nanos: Option<f64>| nanos.map_or_else(|| "-".into(), |nanos| figure.unit.show(nanos));
-            table.add_row([
-                figure.name.clone(),
-                show(figure.rust),
-                show(figure.javascript),
-                figure.ratio().map_or_else(|| "-".into(), |ratio| format!("{ratio:.2}")),
-                if figure.slower() { "slower".into() } else { String::new() },
-            ]);
-        }
+        table.set_header(HEADER);
+        table.add_rows(self.figures.iter().map(Figure::cells));
         if let Some(echo) = self.echo {
             let name = "bare socket echo, 100 bytes, one at a time".to_string();
-            table.add_row([name, Unit::Latency.show(echo), "-".into(), "-".into(), String::new()]);
+            table.add_row([name, Unit::Latency.show(echo)]);
         }
-        for column in table.column_iter_mut().skip(1).take(3) {
+        for column in table.column_iter_mut().skip(1).take(HEADER.len() - 2) {
             column.set_cell_alignment(CellAlignment::Right);
         }
-        writeln!(f, "{table}")?;
+        writeln!(f, "{table}\n{LEGEND}")?;
         for Target { name, figure, at_most, met } in &self.targets {
             let verdict = if *met { "met" } else { "MISSED" };
             writeln!(f, "{name}: {figure:.2} (target: at most {at_most}): {verdict}")?;
@@ -174,17 +216,18 @@ mod tests {
     #[test]
     fn slower_rows_say_so() {
         let mut report = Report::new(true, 0.0);
-        let rate = |rust, javascript| Figure {
+        let rate = |rust, javascript, rust_on_javascript| Figure {
             name: "x".into(),
             unit: Unit::Rate,
-            rust: Some(rust),
-            javascript: Some(javascript),
+            nanos: vec![(Mix::Rust, rust), (Mix::JavaScript, javascript), (Mix::RustOnJavaScript, rust_on_javascript)],
         };
-        report.add(rate(10.0, 20.0));
-        assert!(!report.to_string().contains("slower"));
-        report.add(rate(20.0, 10.0));
+        assert_eq!(
+            rate(1e4, 2e4, 4e4).cells(),
+            ["x", "100 k/s", "50 k/s", "2.00", "-", "-", "25 k/s", "0.50", "Rust on JS"]
+        );
+        report.add(rate(2e4, 1e4, 4e4));
         report.floor(10.0, Some(26.0));
         let text = report.to_string();
-        assert!(text.contains("slower") && text.contains("MISSED"), "{text}");
+        assert!(text.contains("Rust, Rust on JS") && text.contains("MISSED"), "{text}");
     }
 }

@@ -2,11 +2,11 @@
 
 use super::{
     Extent,
-    peer::{Language, Peer},
+    peer::{Cast, Language, Mix, Peer, casts},
     report::{Figure, Report, Unit, median},
     worker::Worker,
 };
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use std::path::Path;
 
 const WORKLOADS: &[(&str, &str, Unit)] = &[
@@ -27,21 +27,21 @@ enum Role {
     Guest,
 }
 
-/// The two processes of one peer.
+/// The two processes of one cast.
 struct Group {
-    language: Language,
+    mix: Mix,
     leader: Worker,
     guest: Worker,
 }
 
 impl Group {
-    fn start(peer: &Peer, path: &Path, entries: u32) -> Result<Self> {
-        let mut leader = peer.open(path)?;
+    fn start(cast: &Cast<'_>, path: &Path, entries: u32) -> Result<Self> {
+        let mut leader = cast.open_leader(path)?;
         leader.tell(&format!("fill {entries}"))?;
         leader.answer("filled")?;
-        let mut guest = peer.open(path)?;
+        let mut guest = cast.open_guest(path)?;
         guest.tell(&format!("expect {entries}"))?;
-        Ok(Self { language: peer.language, leader, guest })
+        Ok(Self { mix: cast.mix, leader, guest })
     }
 
     fn worker(&mut self, role: Role) -> &mut Worker {
@@ -55,8 +55,8 @@ impl Group {
 pub fn measure(peers: &[Peer], extent: &Extent, report: &mut Report) -> Result<()> {
     let folder = tempfile::tempdir()?;
     let mut groups = Vec::new();
-    for peer in peers {
-        groups.push(Group::start(peer, &folder.path().join(format!("{:?}", peer.language)), extent.entries)?);
+    for cast in casts(peers) {
+        groups.push(Group::start(&cast, &folder.path().join(format!("{:?}", cast.mix)), extent.entries)?);
     }
     let socket = folder.path().join("echo");
     let mut echo = None;
@@ -65,6 +65,8 @@ pub fn measure(peers: &[Peer], extent: &Extent, report: &mut Report) -> Result<(
     }
 
     for role in [Role::Leader, Role::Guest] {
+        // What a leader does itself passes no socket, so the language of its guests makes no difference to it.
+        let mut groups: Vec<_> = groups.iter_mut().filter(|group| role == Role::Guest || !group.mix.mixed()).collect();
         for (workload, title, unit) in WORKLOADS {
             eprintln!("{role:?}: {title}");
             // The floor is measured in the same rounds as what is held against it.
@@ -80,20 +82,19 @@ pub fn measure(peers: &[Peer], extent: &Extent, report: &mut Report) -> Result<(
                     floors.push(client.run("echo", millis)?);
                 }
             }
-            let of = |language| {
-                let index = groups.iter().position(|group| group.language == language)?;
-                Some(median(&times[index][1..]))
-            };
-            report.add(Figure {
+            let figure = Figure {
                 name: format!("{role:?}: {title}").to_lowercase(),
                 unit: *unit,
-                rust: of(Language::Rust),
-                javascript: of(Language::JavaScript),
-            });
+                nanos: groups.iter().zip(&times).map(|(group, times)| (group.mix, median(&times[1..]))).collect(),
+            };
             if floor.is_some() {
-                report.floor(median(&floors[1..]), of(Language::Rust));
+                report.floor(median(&floors[1..]), figure.of(Mix::Rust));
             }
+            report.add(figure);
         }
+    }
+    for Group { mix, guest, .. } in &mut groups {
+        ensure!(!guest.leads(), "{mix:?}: the guest has become the leader");
     }
     Ok(())
 }
