@@ -32,8 +32,10 @@ struct Link {
     at_host: BytesMut,
     to_guest: BytesMut,
     at_guest: BytesMut,
-    /// This leader knows no hello.
+    /// This leader knows no hello, and does what it is asked in any order.
     legacy: bool,
+    /// Requests that a legacy leader has begun all at once.
+    begun: Vec<Request>,
     left: bool,
     /// Data frames sent and not acknowledged, by iterator and seq.
     outstanding: HashMap<(u32, u32), u32>,
@@ -50,6 +52,7 @@ impl Link {
             to_guest: BytesMut::new(),
             at_guest: BytesMut::new(),
             legacy,
+            begun: Vec::new(),
             left: false,
             outstanding: HashMap::new(),
         }
@@ -73,12 +76,24 @@ impl Link {
                 }
                 _ => {}
             }
-            self.host.receive(request);
+            // It reads the state for an iterator at once, before the writes that it has begun.
+            let of_iterator = matches!(
+                request,
+                Request::Iterator(_) | Request::IteratorAck(_) | Request::IteratorSeek(_) | Request::IteratorClose(_)
+            );
+            if self.legacy && !of_iterator {
+                self.begun.push(request);
+            } else {
+                self.host.receive(request);
+            }
         }
     }
 
     /// The host does one piece of work; false if there is none.
-    fn work(&mut self, store: &MemoryLevel, applied: &mut BTreeSet<Bytes>) -> bool {
+    fn work(&mut self, store: &MemoryLevel, applied: &mut BTreeSet<Bytes>, rng: &mut Rng) -> bool {
+        if !self.begun.is_empty() {
+            self.host.receive(self.begun.swap_remove(rng.usize(..self.begun.len())));
+        }
         let Some(work) = self.host.next_work() else {
             self.speak();
             return false;
@@ -295,7 +310,7 @@ impl World {
         if !link.left {
             link.hear(hear);
             for _ in 0..work {
-                if !link.work(&self.store, &mut self.applied) {
+                if !link.work(&self.store, &mut self.applied, &mut self.rng) {
                     break;
                 }
             }
@@ -314,7 +329,7 @@ impl World {
     fn cut(&mut self) {
         if let Some(link) = self.link.as_mut().filter(|link| !link.left) {
             for _ in 0..self.rng.usize(..5) {
-                link.work(&self.store, &mut self.applied);
+                link.work(&self.store, &mut self.applied, &mut self.rng);
             }
         }
         self.lose();
@@ -323,7 +338,7 @@ impl World {
     /// The leader leaves in good order.
     fn leave(&mut self) {
         let Some(link) = self.link.as_mut().filter(|link| !link.left) else { return };
-        while link.work(&self.store, &mut self.applied) {}
+        while link.work(&self.store, &mut self.applied, &mut self.rng) {}
         link.host.leave();
         link.speak();
         link.left = true;

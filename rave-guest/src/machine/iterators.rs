@@ -7,7 +7,7 @@ use rave_transport::wire::{
     Request,
     message::{self, IteratorData},
 };
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// Data frames of an iterator that may wait for its user. The protocol allows two unacknowledged ones; a leader that
 /// sends more than this would fill our memory.
@@ -41,6 +41,8 @@ struct Iter {
     narrowed: bool,
     /// The leader of the present connection knows it.
     open_remotely: bool,
+    /// The last operation that was submitted before it was opened.
+    after: u64,
 }
 
 impl Iter {
@@ -101,6 +103,8 @@ impl Iter {
 pub(super) struct Iterators {
     next: u32,
     open: BTreeMap<u32, Iter>,
+    /// Those that the leader has yet to be asked for.
+    due: BTreeSet<u32>,
     woken: Vec<u32>,
 }
 
@@ -113,7 +117,7 @@ impl Iterators {
         self.woken.extend(self.open.keys());
     }
 
-    pub(super) fn open(&mut self, options: IteratorOptions, link: Option<(bool, &mut BytesMut)>) -> u32 {
+    pub(super) fn open(&mut self, options: IteratorOptions, after: u64) -> u32 {
         // Ids may wrap in a very long life; those in use are skipped.
         loop {
             self.next = self.next.wrapping_add(1);
@@ -122,7 +126,7 @@ impl Iterators {
             }
         }
         let id = self.next;
-        let mut iter = Iter {
+        let iter = Iter {
             options,
             position: Position::default(),
             seq: 0,
@@ -132,12 +136,27 @@ impl Iterators {
             failed: None,
             narrowed: false,
             open_remotely: false,
+            after,
         };
-        if let Some((legacy, out)) = link {
-            iter.failed = iter.send_open(id, legacy, out).err();
-        }
         self.open.insert(id, iter);
+        self.due.insert(id);
         id
+    }
+
+    /// Asks for those that wait for it, where `may` says so of the operation before.
+    pub(super) fn open_due(&mut self, legacy: bool, may: impl Fn(u64) -> bool, out: &mut BytesMut) {
+        let Self { open, due, woken, .. } = self;
+        due.retain(|&id| {
+            let Some(iter) = open.get_mut(&id) else { return false };
+            if !may(iter.after) {
+                return true;
+            }
+            if let Err(error) = iter.send_open(id, legacy, out) {
+                iter.failed = Some(error);
+                woken.push(id);
+            }
+            false
+        });
     }
 
     pub(super) fn opened(&self, id: u32) -> bool {
@@ -198,10 +217,15 @@ impl Iterators {
         iter.seq = iter.seq.wrapping_add(1);
         iter.position.seek = Some(target.clone());
         iter.position.bookmark = None;
+        if !iter.open_remotely {
+            self.due.insert(id);
+            return;
+        }
         let Some((legacy, out)) = link else { return };
-        if iter.narrowed || !iter.open_remotely {
+        if iter.narrowed {
             Request::IteratorClose(message::IteratorClose { id }).encode(out);
-            iter.failed = iter.send_open(id, legacy, out).err();
+            iter.open_remotely = false;
+            self.due.insert(id);
         } else {
             let consumed = (!legacy).then_some(iter.position.delivered);
             let seek = message::IteratorSeek { id, seq: iter.seq, target: Some(target), consumed };
@@ -210,6 +234,7 @@ impl Iterators {
     }
 
     pub(super) fn close(&mut self, id: u32, out: Option<&mut BytesMut>) {
+        self.due.remove(&id);
         if let Some(iter) = self.open.remove(&id)
             && let Some(out) = out
             && iter.open_remotely
@@ -226,16 +251,16 @@ impl Iterators {
         }
     }
 
-    pub(super) fn reposition(&mut self, id: u32, position: Position, ended: bool, link: Option<(bool, &mut BytesMut)>) {
+    pub(super) fn reposition(&mut self, id: u32, position: Position, ended: bool) {
         let Some(iter) = self.open.get_mut(&id) else { return };
         iter.forget_received();
         iter.seq = iter.seq.wrapping_add(1);
         iter.position = position;
         iter.ended = ended;
-        if let Some((legacy, out)) = link
-            && !ended
-        {
-            iter.failed = iter.send_open(id, legacy, out).err();
+        if ended {
+            self.due.remove(&id);
+        } else {
+            self.due.insert(id);
         }
     }
 
@@ -277,34 +302,26 @@ impl Iterators {
         }
     }
 
-    pub(super) fn connected(&mut self, legacy: bool, out: &mut BytesMut) {
-        for (&id, iter) in &mut self.open {
-            // What has reached its end needs no leader, until a seek.
-            if iter.failed.is_none()
-                && !iter.ended
-                && let Err(error) = iter.send_open(id, legacy, out)
-            {
-                iter.failed = Some(error);
-                self.woken.push(id);
-            }
-        }
-    }
-
     /// The connection is gone; iterators fail with `error`, or wait to be resumed.
     pub(super) fn disconnected(&mut self, error: Option<&Error>) {
         for (&id, iter) in &mut self.open {
             iter.open_remotely = false;
-            // An iterator that has received everything up to the end delivers that; nothing is asked for again.
-            if iter.ended {
+            // An iterator that has received everything up to the end delivers that; nothing is asked for again, until a
+            // seek.
+            if iter.ended || iter.failed.is_some() {
                 continue;
             }
             iter.forget_received();
             iter.seq = iter.seq.wrapping_add(1);
-            if let Some(error) = error
-                && iter.failed.is_none()
-            {
-                iter.failed = Some(error.clone());
-                self.woken.push(id);
+            match error {
+                Some(error) => {
+                    iter.failed = Some(error.clone());
+                    self.due.remove(&id);
+                    self.woken.push(id);
+                }
+                None => {
+                    self.due.insert(id);
+                }
             }
         }
     }

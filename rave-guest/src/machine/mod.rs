@@ -15,6 +15,10 @@
 //!   after that is dropped.
 //! - Requests on the wire that are not answered have a bound in bytes, the window. What does not fit waits here, in its
 //!   place; an abandoned request fills the window until its answer, for so long do its bytes.
+//! - A leader of the legacy protocol works on everything it gets at once and in any order. It gets a write only when all
+//!   before it is answered, and nothing more until the write is. The writes that wait meanwhile go out as one batch, so
+//!   that order does not cost a round trip for each; if it is refused, they are tried one by one.
+//! - An iterator is opened when what was submitted before it can no longer come after it.
 //! - An iterator goes on behind the last key that the *user* got. What was received and not delivered is thrown away.
 
 mod iterators;
@@ -33,6 +37,10 @@ use rave_transport::wire::{
     message::{self, Welcome, capability},
 };
 use std::collections::BTreeMap;
+
+/// Operations and bytes of writes that become one batch for a legacy leader.
+const MERGED_OPERATIONS: usize = 1024;
+const MERGED_BYTES: usize = 1 << 20;
 
 /// The request id of the probe that follows a hello. Operations never have it.
 const PROBE: u32 = 0;
@@ -90,6 +98,10 @@ pub struct Machine<T> {
     /// Bytes that may be on the wire unanswered, and that are.
     window: usize,
     in_flight: usize,
+    /// The writes that a legacy leader has not answered, in one request under the number of the first.
+    written: Vec<u64>,
+    /// A batch of writes below this number was refused, so they go out one by one.
+    apart: u64,
     /// Operations that somebody waits for.
     awaited: usize,
     iterators: Iterators,
@@ -111,6 +123,8 @@ impl<T> Machine<T> {
             unsent: 0,
             window,
             in_flight: 0,
+            written: Vec::new(),
+            apart: 0,
             awaited: 0,
             iterators: Iterators::default(),
             output: BytesMut::new(),
@@ -174,6 +188,7 @@ impl<T> Machine<T> {
         self.awaited -= 1;
         if !pending.on_wire {
             self.pending.remove(&number);
+            self.pump();
         }
         Some((token, effect))
     }
@@ -182,24 +197,24 @@ impl<T> Machine<T> {
     ///
     /// Requires: no connection.
     pub fn drain(&mut self) -> Vec<(Operation, T)> {
-        self.awaited = 0;
-        self.in_flight = 0;
-        std::mem::take(&mut self.pending)
-            .into_values()
-            .filter_map(|pending| Some((pending.operation, pending.token?)))
-            .collect()
+        self.take_all().filter_map(|pending| Some((pending.operation, pending.token?))).collect()
     }
 
     /// Fails everything that is on its way.
     pub fn fail_all(&mut self, error: &Error) {
-        self.awaited = 0;
-        self.in_flight = 0;
-        for pending in std::mem::take(&mut self.pending).into_values() {
+        for pending in self.take_all() {
             let effect = pending.effect();
             if let Some(token) = pending.token {
                 self.completed.push((token, Err(error.clone().with_effect(effect))));
             }
         }
+    }
+
+    fn take_all(&mut self) -> impl Iterator<Item = Pending<T>> + use<T> {
+        self.awaited = 0;
+        self.in_flight = 0;
+        self.written.clear();
+        std::mem::take(&mut self.pending).into_values()
     }
 
     /// There is a connection: greet.
@@ -229,6 +244,8 @@ impl<T> Machine<T> {
         };
         self.unsent = 0;
         self.in_flight = 0;
+        self.written.clear();
+        self.apart = 0;
         self.pending.retain(|_, pending| pending.token.is_some());
         for pending in self.pending.values_mut() {
             // What one leader may have applied stays uncertain, also if a later one gives it back.
@@ -259,7 +276,7 @@ impl<T> Machine<T> {
             Response::Leaving(_) => self.leaving = true,
             Response::Callback(answer) => {
                 let id = answer.id;
-                let legacy = self.leader().is_some_and(|leader| leader.legacy);
+                let legacy = self.is_legacy();
                 self.complete(id, |operation| requests::callback(operation, answer, legacy));
             }
             Response::GetManyCallback(answer) => {
@@ -313,13 +330,12 @@ impl<T> Machine<T> {
                 },
             },
         };
-        let legacy = leader.legacy;
         self.link = Link::Up(leader);
         self.pump();
-        // A leader that leaves at once is not asked for anything.
-        if self.ready() {
-            self.iterators.connected(legacy, &mut self.output);
-        }
+    }
+
+    fn is_legacy(&self) -> bool {
+        self.leader().is_some_and(|leader| leader.legacy)
     }
 
     /// Sends what is next, as far as there is room.
@@ -327,19 +343,75 @@ impl<T> Machine<T> {
         while self.unsent < self.next && self.ready() {
             let Some((&number, pending)) = self.pending.range(self.unsent..).next() else {
                 self.unsent = self.next;
-                return;
+                break;
             };
+            let alone = self.is_legacy() && (pending.operation.is_write() || !self.written.is_empty());
             // One request may go out whatever its size.
-            if self.in_flight > 0 && self.in_flight.saturating_add(pending.cost) > self.window {
-                return;
+            if self.in_flight > 0 && (alone || self.in_flight.saturating_add(pending.cost) > self.window) {
+                break;
+            }
+            if self.is_legacy() && pending.operation.is_write() && self.send_merged(number) {
+                continue;
             }
             self.unsent = number + 1;
             self.send(number);
         }
+        self.open_iterators();
+    }
+
+    /// Sends several writes, from number `first` on, as one batch; whether there are several.
+    fn send_merged(&mut self, first: u64) -> bool {
+        let Link::Up(leader) = &self.link else { return false };
+        let (mut numbers, mut operations, mut bytes) = (Vec::new(), Vec::new(), 0);
+        let bound = MERGED_BYTES.min(self.window).min(self.max_frame);
+        for (&number, pending) in self.pending.range(first.max(self.apart)..) {
+            // An operation's cost is more than what it takes in a frame.
+            let Operation::Write { batch, sync: false } = &pending.operation else { break };
+            if operations.len() + batch.len() > MERGED_OPERATIONS || bytes + pending.cost > bound {
+                break;
+            }
+            bytes += pending.cost;
+            numbers.push(number);
+            operations.extend(batch.operations().cloned());
+        }
+        if numbers.len() < 2 || numbers.first() != Some(&first) {
+            return false;
+        }
+        let batch = Operation::Write { batch: operations.into_iter().collect(), sync: false };
+        let start = self.output.len();
+        if requests::encode(&batch, first as u32, leader, &mut self.output).is_err() {
+            self.output.truncate(start);
+            return false;
+        }
+        for number in &numbers {
+            if let Some(pending) = self.pending.get_mut(number) {
+                pending.on_wire = true;
+                self.unsent = number + 1;
+            }
+        }
+        self.in_flight += bytes;
+        self.written = numbers;
+        true
+    }
+
+    /// Asks for the first entries of those iterators before which nothing has to be done first.
+    fn open_iterators(&mut self) {
+        if !self.ready() {
+            return;
+        }
+        let (legacy, unsent) = (self.is_legacy(), self.unsent);
+        let Self { iterators, pending, output, .. } = self;
+        // A native leader keeps the order in which it gets things.
+        let due = |after: u64| match legacy {
+            true => !pending.range(..=after).any(|(_, pending)| pending.operation.is_write()),
+            false => after < unsent || pending.range(unsent..=after).next().is_none(),
+        };
+        iterators.open_due(legacy, due, output);
     }
 
     fn send(&mut self, number: u64) {
         let Link::Up(leader) = &self.link else { return };
+        let legacy = leader.legacy;
         let Some(pending) = self.pending.get_mut(&number) else { return };
         let start = self.output.len();
         // The low 32 bits are the id on the wire.
@@ -355,6 +427,9 @@ impl<T> Machine<T> {
             Ok(()) => {
                 pending.on_wire = true;
                 self.in_flight += pending.cost;
+                if legacy && pending.operation.is_write() {
+                    self.written = vec![number];
+                }
             }
             Err(error) => {
                 let effect = pending.effect();
@@ -371,23 +446,50 @@ impl<T> Machine<T> {
         // Everything pending lies within 2^32 numbers of the oldest.
         let Some((&oldest, _)) = self.pending.first_key_value() else { return };
         let number = oldest + u64::from(id.wrapping_sub(oldest as u32));
-        if self.pending.get(&number).is_some_and(|pending| pending.on_wire)
-            && let Some(pending) = self.pending.remove(&number)
-        {
-            self.in_flight -= pending.cost;
-            if let Some(token) = pending.token {
-                self.awaited -= 1;
-                let reply = reply(&pending.operation);
-                self.completed.push((token, reply));
+        let Some(pending) = self.pending.get(&number).filter(|pending| pending.on_wire) else { return };
+        let reply = reply(&pending.operation);
+        if self.written.first() == Some(&number) {
+            let written = std::mem::take(&mut self.written);
+            match &reply {
+                Err(error) if written.len() > 1 && error.effect() == Effect::None => self.separate(&written),
+                _ => written.iter().for_each(|number| self.finish(*number, reply.clone())),
             }
-            self.pump();
+        } else if !self.written.contains(&number) {
+            self.finish(number, reply);
+        }
+        self.pump();
+    }
+
+    fn finish(&mut self, number: u64, reply: Result<Reply>) {
+        let Some(pending) = self.pending.remove(&number) else { return };
+        self.in_flight -= pending.cost;
+        if let Some(token) = pending.token {
+            self.awaited -= 1;
+            self.completed.push((token, reply));
+        }
+    }
+
+    /// A batch of writes was refused as a whole, perhaps for one of them: each has to be tried by itself.
+    fn separate(&mut self, written: &[u64]) {
+        for number in written {
+            let Some(pending) = self.pending.get_mut(number) else { continue };
+            self.in_flight -= pending.cost;
+            pending.on_wire = false;
+            if pending.token.is_none() {
+                self.pending.remove(number);
+            }
+        }
+        if let (Some(first), Some(last)) = (written.first(), written.last()) {
+            self.unsent = *first;
+            self.apart = last + 1;
         }
     }
 
     /// Opens an iterator; its first entries are asked for now, or as soon as there is a leader.
     pub fn open_iterator(&mut self, options: rave_core::IteratorOptions) -> u32 {
-        let (ready, legacy) = (self.ready(), self.leader().is_some_and(|leader| leader.legacy));
-        self.iterators.open(options, ready.then_some((legacy, &mut self.output)))
+        let id = self.iterators.open(options, self.next - 1);
+        self.open_iterators();
+        id
     }
 
     /// Whether the leader has answered the opening of iterator `id`, or it failed.
@@ -403,8 +505,9 @@ impl<T> Machine<T> {
 
     /// Moves iterator `id`.
     pub fn seek(&mut self, id: u32, target: rave_core::Bytes) {
-        let (ready, legacy) = (self.ready(), self.leader().is_some_and(|leader| leader.legacy));
+        let (ready, legacy) = (self.ready(), self.is_legacy());
         self.iterators.seek(id, target, ready.then_some((legacy, &mut self.output)));
+        self.open_iterators();
     }
 
     /// Closes iterator `id`.
@@ -422,8 +525,8 @@ impl<T> Machine<T> {
 
     /// Iterator `id` went on elsewhere and comes back: it stands at `position`, perhaps at its end.
     pub fn reposition(&mut self, id: u32, position: rave_core::Position, ended: bool) {
-        let (ready, legacy) = (self.ready(), self.leader().is_some_and(|leader| leader.legacy));
-        self.iterators.reposition(id, position, ended, ready.then_some((legacy, &mut self.output)));
+        self.iterators.reposition(id, position, ended);
+        self.open_iterators();
     }
 
     /// Everybody who waits for an iterator should look again.

@@ -26,8 +26,7 @@ fn native(guest: &mut Guest) -> Vec<Request> {
     guest.connected(7);
     let hello = sent(guest);
     assert!(matches!(hello.as_slice(), [Request::Hello(_), Request::GetMany(probe)] if probe.id == PROBE));
-    let welcome = Welcome { version: 1, pid: Some(42), store: Some("s".to_owned()), capabilities: Some(1) };
-    guest.receive(Response::Welcome(welcome)).unwrap();
+    welcomed(guest);
     probed(guest);
     assert!(!guest.leader().unwrap().legacy);
     sent(guest)
@@ -39,6 +38,11 @@ fn legacy(guest: &mut Guest) -> Vec<Request> {
     probed(guest);
     assert!(guest.leader().unwrap().legacy);
     sent(guest)
+}
+
+fn welcomed(guest: &mut Guest) {
+    let welcome = Welcome { version: 1, pid: Some(42), store: Some("s".to_owned()), capabilities: Some(1) };
+    guest.receive(Response::Welcome(welcome)).unwrap();
 }
 
 fn probed(guest: &mut Guest) {
@@ -110,6 +114,7 @@ fn operations_wait_for_the_greeting_and_go_out_in_order() {
     guest.connected(7);
     guest.submit(get("a"), 2);
     assert_eq!(sent(&mut guest).len(), 2, "nothing goes out before the leader has answered");
+    welcomed(&mut guest);
     probed(&mut guest);
     guest.submit(put("b", "1"), 3);
     assert_eq!(ids(&sent(&mut guest)), [1, 2, 3]);
@@ -173,6 +178,7 @@ fn an_abandoned_request_fills_the_window_until_its_answer_and_is_never_sent_agai
     assert_eq!(guest.abandon(first), Some((1, Effect::Unknown)));
     assert_eq!(guest.abandon(first), None);
     assert_eq!(guest.abandon(second), Some((2, Effect::None)), "it was not sent");
+    assert_eq!(ids(&sent(&mut guest)), [3], "there is room for what was behind it");
     assert_eq!(guest.abandon(read), Some((3, Effect::None)));
     assert!(guest.is_idle());
     guest.submit(put("d", &"v".repeat(1500)), 4);
@@ -382,6 +388,158 @@ fn a_legacy_leader_is_not_asked_for_what_it_would_ignore() {
 }
 
 // Iterators.
+
+/// Key and value of each put of a batch.
+fn puts(request: &Request) -> Vec<(String, String)> {
+    let Request::Batch(batch) = request else { panic!("{request:?} is no batch") };
+    let text = |bytes: &Option<Bytes>| String::from_utf8(bytes.clone().unwrap().to_vec()).unwrap();
+    batch.ops.iter().map(|op| (text(&op.key), text(&op.value))).collect()
+}
+
+#[test]
+fn a_legacy_leader_gets_one_write_at_a_time_and_those_that_wait_as_one_batch() {
+    let mut guest = guest(RetryPolicy::Always);
+    legacy(&mut guest);
+    guest.submit(get("a"), 1);
+    guest.submit(put("x", "1"), 2);
+    guest.submit(put("x", "2"), 3);
+    guest.submit(put("y", "3"), 4);
+    guest.submit(get("x"), 5);
+    guest.submit(get("y"), 6);
+    guest.submit(put("x", "4"), 7);
+    assert_eq!(ids(&sent(&mut guest)), [1], "a write could overtake the read before it");
+    ok(&mut guest, 1);
+    let batch = sent(&mut guest);
+    assert_eq!(ids(&batch), [2]);
+    let expected = [("x", "1"), ("x", "2"), ("y", "3")].map(|(key, value)| (key.to_owned(), value.to_owned()));
+    assert_eq!(puts(&batch[0]), expected);
+    // Only the first number is on the wire.
+    ok(&mut guest, 3);
+    assert_eq!((sent(&mut guest).len(), guest.completed().len()), (0, 1));
+    ok(&mut guest, 2);
+    assert_eq!(ids(&sent(&mut guest)), [5, 6], "reads may go together");
+    let tokens: Vec<_> = guest.completed().into_iter().map(|(token, result)| (token, result.unwrap())).collect();
+    assert_eq!(tokens, [(2, Reply::Done), (3, Reply::Done), (4, Reply::Done)]);
+    ok(&mut guest, 5);
+    assert!(sent(&mut guest).is_empty());
+    ok(&mut guest, 6);
+    assert_eq!(ids(&sent(&mut guest)), [7]);
+    ok(&mut guest, 7);
+    assert!(guest.is_idle());
+}
+
+#[test]
+fn a_batch_that_a_legacy_leader_refuses_is_tried_write_by_write() {
+    let mut guest = guest(RetryPolicy::Always);
+    legacy(&mut guest);
+    (1..=4).for_each(|token| {
+        guest.submit(if token == 1 { get("a") } else { put("k", "v") }, token);
+    });
+    guest.abandon(3).unwrap();
+    sent(&mut guest);
+    ok(&mut guest, 1);
+    assert_eq!(puts(&sent(&mut guest)[0]).len(), 2);
+    guest.submit(put("k", "w"), 5);
+    guest.abandon(4).unwrap();
+    fails(&mut guest, 2, "LEVEL_INVALID_KEY", None);
+    // What nobody waits for any more was not applied and is not sent again.
+    let alone = sent(&mut guest);
+    assert!(matches!(alone.as_slice(), [Request::Put(put)] if put.id == 2));
+    fails(&mut guest, 2, "LEVEL_INVALID_KEY", None);
+    assert_eq!(ids(&sent(&mut guest)), [5]);
+    let outcomes: Vec<_> = guest.completed().into_iter().map(|(token, result)| (token, result.is_ok())).collect();
+    assert_eq!(outcomes, [(1, true), (2, false)]);
+    ok(&mut guest, 5);
+    assert!(guest.is_idle());
+
+    // What may have been applied is not tried again.
+    guest.submit(get("a"), 6);
+    guest.submit(put("k", "v"), 7);
+    guest.submit(put("l", "v"), 8);
+    sent(&mut guest);
+    ok(&mut guest, 6);
+    guest.completed();
+    assert_eq!(puts(&sent(&mut guest)[0]).len(), 2);
+    fails(&mut guest, 7, "LEVEL_IO_ERROR", None);
+    let unknown = |token| (token, Code::Io, Effect::Unknown);
+    assert_eq!(failed(&mut guest), [unknown(7), unknown(8)]);
+    assert!(sent(&mut guest).is_empty() && guest.is_idle());
+}
+
+#[test]
+fn writes_that_a_dying_legacy_leader_had_together_are_all_uncertain() {
+    let mut guest = guest(RetryPolicy::Safe);
+    legacy(&mut guest);
+    guest.submit(get("a"), 1);
+    guest.submit(put("k", "1"), 2);
+    guest.submit(put("k", "2"), 3);
+    guest.submit(get("a"), 4);
+    ok(&mut guest, 1);
+    sent(&mut guest);
+    guest.completed();
+    guest.submit(put("k", "3"), 5);
+    guest.disconnected("cut");
+    let lost = |token| (token, Code::ConnectionLost, Effect::Unknown);
+    assert_eq!(failed(&mut guest), [lost(2), lost(3)]);
+    assert_eq!(ids(&native(&mut guest)), [4, 5], "a native leader keeps the order by itself");
+}
+
+#[test]
+fn merged_writes_fit_the_window_and_a_frame() {
+    let mut guest = Machine::new(RetryPolicy::Always, FRAME, 600);
+    legacy(&mut guest);
+    guest.submit(get("a"), 1);
+    (2..=8).for_each(|token| {
+        guest.submit(put("k", "v"), token);
+    });
+    sent(&mut guest);
+    let mut sizes = Vec::new();
+    ok(&mut guest, 1);
+    while let Some(request) = sent(&mut guest).pop() {
+        let number = u64::from(ids(std::slice::from_ref(&request))[0]);
+        sizes.push(if matches!(request, Request::Batch(_)) { puts(&request).len() } else { 1 });
+        ok(&mut guest, number);
+    }
+    assert_eq!(sizes, [3, 3, 1]);
+    assert!(guest.is_idle());
+}
+
+#[test]
+fn an_iterator_sees_the_writes_submitted_before_it() {
+    // A native leader has to get them first.
+    let mut guest = Machine::new(RetryPolicy::Always, FRAME, 300);
+    native(&mut guest);
+    guest.submit(put("a", "1"), 1);
+    guest.submit(put("b", "1"), 2);
+    guest.open_iterator(IteratorOptions::default());
+    assert_eq!(ids(&sent(&mut guest)), [1]);
+    ok(&mut guest, 1);
+    assert!(matches!(sent(&mut guest).as_slice(), [Request::Put(_), Request::Iterator(_)]));
+
+    // A legacy leader has to have answered them.
+    guest.disconnected("cut");
+    let mut guest = super::tests::guest(RetryPolicy::Always);
+    legacy(&mut guest);
+    guest.submit(put("a", "1"), 1);
+    guest.submit(get("a"), 2);
+    let id = guest.open_iterator(IteratorOptions::default());
+    guest.submit(put("b", "1"), 3);
+    guest.seek(id, Bytes::from_static(b"k"));
+    assert_eq!(ids(&sent(&mut guest)), [1]);
+    ok(&mut guest, 1);
+    let both = sent(&mut guest);
+    assert!(matches!(&both[..], [Request::Get(_), Request::Iterator(open)] if open.seek.is_some() && open.seq == 1));
+    ok(&mut guest, 2);
+    assert_eq!(ids(&sent(&mut guest)), [3]);
+
+    // Nobody waits for what is abandoned.
+    guest.submit(put("c", "1"), 4);
+    guest.open_iterator(IteratorOptions::default());
+    guest.abandon(4).unwrap();
+    assert!(sent(&mut guest).is_empty());
+    ok(&mut guest, 3);
+    assert!(matches!(sent(&mut guest).as_slice(), [Request::Iterator(_)]));
+}
 
 fn data(id: u32, seq: u32, keys: &[&'static str]) -> Response {
     let data = keys.iter().flat_map(|key| [Bytes::from_static(key.as_bytes()), Bytes::from_static(b"v")]).collect();
