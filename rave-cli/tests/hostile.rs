@@ -15,7 +15,10 @@ use std::{
     path::Path,
     thread,
 };
-use support::{DEADLINE, Dir, Exec, Finished, eventually, run};
+use support::{
+    DEADLINE, Dir, Exec, Finished, eventually, run,
+    wire::{frame, get, leb128},
+};
 
 /// A put that is expected to fail soon.
 fn put(db: &Path) -> Finished {
@@ -173,28 +176,6 @@ fn a_path_too_long_for_a_socket() {
     guest.close();
 }
 
-/// An unsigned number as the wire has lengths.
-fn leb128(mut number: u64) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    loop {
-        let low = (number & 0x7f) as u8;
-        number >>= 7;
-        bytes.push(if number == 0 { low } else { low | 0x80 });
-        if number == 0 {
-            return bytes;
-        }
-    }
-}
-
-fn frame(tag: u8, body: &[u8]) -> Vec<u8> {
-    [leb128(body.len() as u64 + 1), vec![tag], body.to_vec()].concat()
-}
-
-/// A request number 1 for the value of a key.
-fn get_frame(key: &str) -> Vec<u8> {
-    frame(0, &[&[8, 1, 18, key.len() as u8], key.as_bytes()].concat())
-}
-
 /// The leader and a guest go on as if nothing had happened.
 #[track_caller]
 fn all_well(leader: &Exec, guest: &Exec, round: usize) {
@@ -241,7 +222,7 @@ fn hostile_guests_hurt_only_themselves() {
         for body in [&b""[..], b"\xff\xff\xff\xff", b"\x08", b"\x12\xff\x01", &[0x0b; 200], &[0x08; 5000]] {
             let mut peer = dial();
             let _ = peer.write_all(&frame(tag, body));
-            let _ = peer.write_all(&get_frame("small"));
+            let _ = peer.write_all(&get(1, "small"));
         }
     }
     all_well(&leader, &guest, 10);
@@ -262,7 +243,7 @@ fn hostile_guests_hurt_only_themselves() {
             peer.set_write_timeout(Some(std::time::Duration::from_secs(1))).unwrap();
             let mut writer = peer.try_clone().unwrap();
             let flood = thread::spawn(move || {
-                let frames = get_frame("big").repeat(1000);
+                let frames = get(1, "big").repeat(1000);
                 (0..1000).any(|_| writer.write_all(&frames).is_err())
             });
             (peer, flood)

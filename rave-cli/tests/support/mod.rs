@@ -1,6 +1,9 @@
 //! Running the real `rave` command as processes of its own: start, talk, stop, kill, and never leave one behind.
 #![allow(dead_code, reason = "each test file uses a part")]
 
+pub mod stage;
+pub mod wire;
+
 use nix::{
     sys::signal::{self, Signal},
     unistd::Pid,
