@@ -3,8 +3,11 @@
 //! | part | what is shown |
 //! | --- | --- |
 //! | `format` | C++ LevelDB reads what this store writes, and the reverse |
+//! | `groups` | Rust and Node processes on one directory, whoever leads |
 
 mod format;
+#[cfg(unix)]
+mod groups;
 
 use crate::node;
 use anyhow::{Result, ensure};
@@ -28,6 +31,9 @@ pub struct Options {
 enum Part {
     /// The files on disk.
     Format,
+    /// Processes of both languages on one directory.
+    #[cfg(unix)]
+    Groups,
 }
 
 /// What every part has at hand.
@@ -73,6 +79,8 @@ pub fn run(options: &Options) -> Result<ExitCode> {
             println!("{part:?}:");
             match part {
                 Part::Format => format::check(&context, &mut tally)?,
+                #[cfg(unix)]
+                Part::Groups => groups::check(&context, &mut tally)?,
             }
         }
     }
