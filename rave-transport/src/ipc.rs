@@ -1,7 +1,8 @@
 //! Meeting over a local socket of the operating system: a Unix domain socket, or a named pipe on Windows.
 //!
 //! Rules on Unix: the socket has mode 0600 and both ends check that the other belongs to the same user; only a socket
-//! of this user is ever replaced, and only a socket that this listener made is ever removed.
+//! of this user is ever replaced, and only a socket that this listener made is ever removed. A listener whose socket
+//! vanishes makes it again.
 
 #[cfg(unix)]
 mod place;

@@ -118,6 +118,68 @@ async fn an_old_listener_leaves_a_later_ones_socket_alone() {
     }
 }
 
+/// Whether somebody at the socket sends back what it gets.
+async fn is_served(transport: &IpcTransport) -> bool {
+    let Ok(Connect::Connected(mut guest)) = transport.connect().await else { return false };
+    let echoed = async {
+        guest.writer.write_all(b"ping").await?;
+        guest.reader.read_u32().await
+    };
+    matches!(timeout(Duration::from_millis(100), echoed).await, Ok(Ok(echo)) if echo.to_be_bytes() == *b"ping")
+}
+
+#[tokio::test]
+async fn a_socket_that_was_taken_away_is_made_again() {
+    let (_directory, transport, socket) = directory();
+    let mut listener = transport.listen().await.unwrap();
+    let (stop, mut stopped) = tokio::sync::oneshot::channel();
+    let serving = tokio::spawn(async move {
+        let mut kept = Vec::new();
+        loop {
+            let mut host = tokio::select! {
+                host = listener.accept() => host.unwrap(),
+                _ = &mut stopped => return listener,
+            };
+            if let Ok(word) = host.reader.read_u32().await {
+                host.writer.write_u32(word).await.unwrap();
+            }
+            kept.push(host);
+        }
+    });
+    assert!(is_served(&transport).await);
+    for taken in [false, true] {
+        fs::remove_file(&socket).unwrap();
+        // Somebody else's, which cannot lead since the lock is ours.
+        let _other = taken.then(|| UnixListener::bind(&socket).unwrap());
+        assert!(!is_served(&transport).await);
+        let served_again = async {
+            while !is_served(&transport).await {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        timeout(DEADLINE, served_again).await.unwrap();
+        assert_eq!(fs::metadata(&socket).unwrap().permissions().mode() & 0o777, 0o600);
+    }
+    stop.send(()).unwrap();
+    serving.await.unwrap().close().await.unwrap();
+    assert!(!socket.exists(), "the new socket is taken down too");
+}
+
+#[tokio::test]
+async fn a_socket_without_a_database_yields_to_who_has_taken_its_place() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("x.sock");
+    let transport = IpcTransport::at(&path).unwrap();
+    let mut listener = transport.listen().await.unwrap();
+    fs::remove_file(&path).unwrap();
+    let other = UnixListener::bind(&path).unwrap();
+    let error = timeout(DEADLINE, listener.accept()).await.unwrap().unwrap_err();
+    assert_eq!(error.code(), Code::Locked);
+    drop(listener);
+    assert!(path.exists(), "it is not ours to remove");
+    drop(other);
+}
+
 #[tokio::test]
 async fn what_is_no_socket_is_refused_and_left_alone() {
     let (directory, transport, socket) = directory();

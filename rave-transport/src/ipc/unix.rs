@@ -24,13 +24,15 @@ use std::{
 };
 use tokio::{
     net::UnixStream,
-    time::{Instant, sleep},
+    time::{Instant, Interval, MissedTickBehavior, interval_at, sleep},
 };
 
 /// Guests that may wait to be accepted. The system may allow fewer.
 const BACKLOG: i32 = 4096;
 /// How long a guest waits for room among them.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// How often the host looks whether its socket is still there.
+const WATCH: Duration = Duration::from_millis(500);
 /// How long the host waits where the system has no descriptors or memory for one more guest.
 const PAUSE: Duration = Duration::from_millis(10);
 
@@ -130,6 +132,14 @@ fn foreign(path: &Path, owner: u32) -> Error {
 }
 
 pub(super) fn listen(place: &Place) -> Result<UnixListener> {
+    let (socket, made) = replace(place)?;
+    let mut watch = interval_at(Instant::now() + WATCH, WATCH);
+    watch.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    Ok(UnixListener { place: place.clone(), socket, made: Some(made), watch, unreachable: false })
+}
+
+/// Makes the socket, in place of one that is there already.
+fn replace(place: &Place) -> Result<(Socket, Made)> {
     let path = place.to_listen()?;
     if look(&path)? {
         // The caller holds the store's lock, so whoever made it is dead or leaves.
@@ -143,7 +153,7 @@ pub(super) fn listen(place: &Place) -> Result<UnixListener> {
     let socket = bind(&path).map_err(|error| Error::io(format!("listening at \"{}\"", path.display()), error))?;
     let metadata = fs::symlink_metadata(&path)
         .map_err(|error| Error::io(format!("looking at the new socket \"{}\"", path.display()), error))?;
-    Ok(UnixListener { socket, made: Some(Made { path, device: metadata.dev(), inode: metadata.ino() }) })
+    Ok((socket, Made { path, device: metadata.dev(), inode: metadata.ino() }))
 }
 
 fn bind(path: &Path) -> io::Result<Socket> {
@@ -167,8 +177,46 @@ fn bind(path: &Path) -> io::Result<Socket> {
 
 #[derive(Debug)]
 pub(super) struct UnixListener {
+    place: Place,
     socket: Socket,
     made: Option<Made>,
+    watch: Interval,
+    /// It could not be reached when it looked last.
+    unreachable: bool,
+}
+
+impl UnixListener {
+    /// Makes the socket again if somebody has taken it away, so that nobody waits for ever for a leader that is there: a
+    /// JavaScript process that lost the lock while it became the leader removes the next leader's socket, and so do
+    /// people who tidy up.
+    ///
+    /// Errors: another host has this very place now.
+    fn stay_reachable(&mut self) -> Result<()> {
+        let Some(made) = &self.made else { return Ok(()) };
+        match (made.is_there(), &self.place) {
+            (Ok(Some(true)), _) => return Ok(()),
+            // The database's lock is ours, so whatever took the place does not lead. A socket by itself has no lock.
+            (Ok(Some(false)), Place::Socket(path)) => {
+                let message = format!("another process has taken the place of the socket \"{}\"", path.display());
+                return Err(Error::new(Code::Locked, message));
+            }
+            _ => {}
+        }
+        match replace(&self.place) {
+            Ok((socket, made)) => {
+                tracing::warn!(path = %made.path.display(), "the socket had vanished and was made again");
+                self.socket = socket;
+                self.made = Some(made);
+                self.unreachable = false;
+            }
+            Err(error) if !self.unreachable => {
+                tracing::warn!(%error, "the socket has vanished and cannot be made again; trying on");
+                self.unreachable = true;
+            }
+            Err(_) => {}
+        }
+        Ok(())
+    }
 }
 
 /// The socket file a listener made.
@@ -180,13 +228,20 @@ struct Made {
 }
 
 impl Made {
+    /// Whether it is at its path; `None` if nothing is.
+    fn is_there(&self) -> io::Result<Option<bool>> {
+        match fs::symlink_metadata(&self.path) {
+            Ok(metadata) => Ok(Some(metadata.dev() == self.device && metadata.ino() == self.inode)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Removes it, unless something else is there by now. The number stays taken while the listener's descriptor is
     /// open, so a later leader's socket cannot have it.
     fn remove(&self) -> io::Result<()> {
-        match fs::symlink_metadata(&self.path) {
-            Ok(metadata) if metadata.dev() == self.device && metadata.ino() == self.inode => {}
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => return Ok(()),
+        if self.is_there()? != Some(true) {
+            return Ok(());
         }
         match fs::remove_file(&self.path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
@@ -210,7 +265,15 @@ impl Listener for UnixListener {
     async fn accept(&mut self) -> Result<Connection> {
         loop {
             // Nothing is awaited between accepting and returning, so cancelling loses no connection.
-            match self.socket.inner().accept().await {
+            let accepted = tokio::select! {
+                biased;
+                accepted = self.socket.inner().accept() => accepted,
+                _ = self.watch.tick() => {
+                    self.stay_reachable()?;
+                    continue;
+                }
+            };
+            match accepted {
                 Ok((stream, _)) => match stream.peer_cred() {
                     Ok(peer) if peer.uid() == geteuid().as_raw() => return Ok(connection(stream, peer.pid())),
                     Ok(peer) => tracing::warn!(uid = peer.uid(), "turned away a process of another user"),
