@@ -6,7 +6,7 @@ use crate::{
     licences::metadata,
     node,
 };
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use std::{
     path::{Path, PathBuf},
     process::Command,
@@ -63,8 +63,8 @@ impl Mix {
 /// Who plays the roles of a mix.
 pub struct Cast<'a> {
     pub mix: Mix,
-    leader: &'a Peer,
-    guests: &'a Peer,
+    pub leader: &'a Peer,
+    pub guests: &'a Peer,
 }
 
 /// The casts of all mixes that these peers can play.
@@ -73,22 +73,6 @@ pub fn casts(peers: &[Peer]) -> impl Iterator<Item = Cast<'_>> {
         let of = |language| peers.iter().find(|peer| peer.language == language);
         Some(Cast { mix, leader: of(mix.leader())?, guests: of(mix.guests())? })
     })
-}
-
-impl Cast<'_> {
-    /// Starts the process that is to lead the database at `path`, which nobody has open.
-    pub fn open_leader(&self, path: &Path) -> Result<Worker> {
-        let mut worker = self.leader.open(path)?;
-        ensure!(worker.leads(), "{:?}: the first process does not lead", self.mix);
-        Ok(worker)
-    }
-
-    /// Starts a guest of the process that leads the database at `path`.
-    pub fn open_guest(&self, path: &Path) -> Result<Worker> {
-        let mut worker = self.guests.open(path)?;
-        ensure!(!worker.leads(), "{:?}: a process that came later leads", self.mix);
-        Ok(worker)
-    }
 }
 
 const LIMIT: Duration = Duration::from_secs(1200);
@@ -109,8 +93,8 @@ impl Peer {
         Ok(Self { language: Language::JavaScript, program: "node".into(), arguments })
     }
 
-    /// Starts a process on the database at `path`, and waits until it is ready.
-    fn open(&self, path: &Path) -> Result<Worker> {
+    /// Starts a process on the database at `path`.
+    pub fn open(&self, path: &Path) -> Result<Worker> {
         let mut command = Command::new(&self.program);
         match self.language {
             Language::Rust => command.arg("database"),

@@ -6,7 +6,7 @@ use super::{
     report::{Figure, Report, Unit, median},
     worker::Worker,
 };
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use std::path::Path;
 
 const WORKLOADS: &[(&str, &str, Unit)] = &[
@@ -36,10 +36,10 @@ struct Group {
 
 impl Group {
     fn start(cast: &Cast<'_>, path: &Path, entries: u32) -> Result<Self> {
-        let mut leader = cast.open_leader(path)?;
+        let mut leader = cast.leader.open(path)?.ready(true)?;
         leader.tell(&format!("fill {entries}"))?;
         leader.answer("filled")?;
-        let mut guest = cast.open_guest(path)?;
+        let mut guest = cast.guests.open(path)?.ready(false)?;
         guest.tell(&format!("expect {entries}"))?;
         Ok(Self { mix: cast.mix, leader, guest })
     }
@@ -56,12 +56,14 @@ pub fn measure(peers: &[Peer], extent: &Extent, report: &mut Report) -> Result<(
     let folder = tempfile::tempdir()?;
     let mut groups = Vec::new();
     for cast in casts(peers) {
-        groups.push(Group::start(&cast, &folder.path().join(format!("{:?}", cast.mix)), extent.entries)?);
+        let path = folder.path().join(format!("{:?}", cast.mix));
+        groups.push(Group::start(&cast, &path, extent.entries).with_context(|| format!("{:?}", cast.mix))?);
     }
     let socket = folder.path().join("echo");
     let mut echo = None;
     if let Some(rust) = peers.iter().find(|peer| peer.language == Language::Rust) {
-        echo = Some((rust.echo("echo-server", &socket)?, rust.echo("echo-client", &socket)?));
+        echo =
+            Some((rust.echo("echo-server", &socket)?.ready(true)?, rust.echo("echo-client", &socket)?.ready(false)?));
     }
 
     for role in [Role::Leader, Role::Guest] {
@@ -76,7 +78,8 @@ pub fn measure(peers: &[Peer], extent: &Extent, report: &mut Report) -> Result<(
             for round in 0..=extent.rounds {
                 let millis = if round == 0 { extent.millis.max(WARM_UP) } else { extent.millis };
                 for (group, times) in groups.iter_mut().zip(&mut times) {
-                    times.push(group.worker(role).run(workload, millis)?);
+                    let time = group.worker(role).run(workload, millis);
+                    times.push(time.with_context(|| format!("{:?}", group.mix))?);
                 }
                 if let Some((_, client)) = &mut floor {
                     floors.push(client.run("echo", millis)?);

@@ -34,14 +34,14 @@ impl Worker {
                 }
             }
         });
-        let mut worker = Self { child, stdin, lines, leads: false };
-        let (_, line) = worker.line()?;
-        match line.as_str() {
-            "ready leader" => worker.leads = true,
-            "ready guest" => {}
-            _ => bail!("a worker began with {line:?}"),
-        }
-        Ok(worker)
+        Ok(Self { child, stdin, lines, leads: false })
+    }
+
+    /// Waits until it is ready, and leads if it is to lead.
+    pub fn ready(mut self, leads: bool) -> Result<Self> {
+        self.answer(if leads { "ready leader" } else { "ready guest" })?;
+        self.leads = leads;
+        Ok(self)
     }
 
     /// The next line that is no news of a role.
