@@ -61,38 +61,25 @@ impl Iter {
     }
 
     fn send_open(&mut self, id: u32, legacy: bool, out: &mut BytesMut) -> Result<()> {
-        let position = &self.position;
-        let plain = |bookmark, consumed| message::Iterator {
-            id,
-            seq: self.seq,
-            options: None,
-            consumed: Some(consumed),
-            bookmark,
-            seek: position.seek.clone(),
+        let Self { options: wanted, position, .. } = &*self;
+        // The reference implementation resumes behind a bookmark wrongly in reverse, so the range itself is cut. And it
+        // knows no long limits; ours is kept here at any rate.
+        let narrow = match (&position.seek, &position.bookmark) {
+            (None, Some(bookmark)) if legacy => Some(wanted.range.behind(bookmark, wanted.reverse)),
+            _ => None,
         };
-        let reverse = self.options.reverse;
-        let message = if legacy {
-            // The reference implementation resumes behind a bookmark wrongly in reverse, so the range itself is cut, and
-            // the limit with it.
-            let rest = match (&position.seek, &position.bookmark) {
-                (None, Some(bookmark)) => self.options.range.behind(bookmark, reverse),
-                _ => self.options.range.clone(),
-            };
-            self.narrowed = position.delivered > 0 || position.bookmark.is_some();
-            let options = range_options(&rest, reverse, self.left(), true)?;
-            message::Iterator { options: Some(options), ..plain(None, 0) }
-        } else {
-            self.narrowed = false;
-            let options = range_options(&self.options.range, reverse, self.options.limit, false)?;
-            message::Iterator { options: Some(options), ..plain(position.bookmark.clone(), position.delivered) }
-        };
-        let options = message.options.map(|options| message::RangeOptions {
+        let limit = wanted.limit.filter(|limit| !legacy || i32::try_from(*limit).is_ok());
+        let bookmark = position.bookmark.clone().filter(|_| !legacy);
+        let options = message::RangeOptions {
             // Keys are the bookmarks, so they always travel.
             keys: Some(true),
-            values: Some(self.options.values),
-            ..options
-        });
-        Request::Iterator(message::Iterator { options, ..message }).encode(out);
+            values: Some(wanted.values),
+            ..range_options(narrow.as_ref().unwrap_or(&wanted.range), wanted.reverse, limit, legacy)?
+        };
+        let (seek, consumed) = (position.seek.clone(), Some(position.delivered));
+        let message = message::Iterator { id, seq: self.seq, options: Some(options), consumed, bookmark, seek };
+        Request::Iterator(message).encode(out);
+        self.narrowed = narrow.is_some();
         self.open_remotely = true;
         Ok(())
     }
@@ -217,6 +204,12 @@ impl Iterators {
         iter.seq = iter.seq.wrapping_add(1);
         iter.position.seek = Some(target.clone());
         iter.position.bookmark = None;
+        if !iter.options.range.contains(&target) {
+            // Known without the leader: nothing. The reference store can crash over such a seek.
+            iter.ended = true;
+            self.due.remove(&id);
+            return;
+        }
         if !iter.open_remotely {
             self.due.insert(id);
             return;

@@ -686,22 +686,73 @@ fn a_legacy_leader_gets_the_rest_of_the_range_instead_of_a_bookmark() {
         sent(&mut guest);
         guest.receive(data(id, 0, &["a", "b", "c"])).unwrap();
         take(&mut guest, id, 2);
-        // As long as it is whole, it can be moved as it is.
         guest.disconnected("cut");
         let requests = legacy(&mut guest);
         let open = opened(&requests);
         let options = open.options.as_ref().unwrap();
         assert_eq!((options.gt.as_deref(), options.lt.as_deref()), (gt, lt));
-        assert_eq!((options.limit, &open.bookmark, open.consumed), (Some(3), &None, Some(0)));
+        // What it reads ahead is the limit less what was consumed, by all acknowledgements, since the user opened it.
+        assert_eq!((options.limit, &open.bookmark, open.consumed), (Some(5), &None, Some(2)));
+        let seq = open.seq;
+        guest.receive(data(id, seq, &["d"])).unwrap();
+        take(&mut guest, id, 1);
+        let acks = sent(&mut guest);
+        assert!(matches!(acks.as_slice(), [Request::IteratorAck(ack)] if ack.consumed == 3), "{acks:?}");
         // The narrowed one cannot seek where it was cut off.
         guest.seek(id, "a".into());
         let requests = sent(&mut guest);
         assert!(matches!(requests.as_slice(), [Request::IteratorClose(_), Request::Iterator(_)]), "{requests:?}");
         let open = opened(&requests);
         let options = open.options.as_ref().unwrap();
-        assert_eq!((&options.gt, options.lt.as_deref(), options.limit), (&None, Some(&b"z"[..]), Some(3)));
-        assert_eq!(open.seek.as_deref(), Some(&b"a"[..]));
+        assert_eq!((&options.gt, options.lt.as_deref(), options.limit), (&None, Some(&b"z"[..]), Some(5)));
+        assert_eq!((open.seek.as_deref(), open.consumed), (Some(&b"a"[..]), Some(3)));
+        // As it is whole now, it can be moved as it is.
+        guest.seek(id, "b".into());
+        let requests = sent(&mut guest);
+        assert!(matches!(requests.as_slice(), [Request::IteratorSeek(_)]), "{requests:?}");
     }
+}
+
+#[test]
+fn a_limit_that_a_legacy_leader_cannot_know_holds_here() {
+    let mut guest = guest(RetryPolicy::Always);
+    legacy(&mut guest);
+    let id = guest.open_iterator(IteratorOptions::default().limited((1 << 31) + 1));
+    let requests = sent(&mut guest);
+    let open = opened(&requests);
+    let options = open.options.as_ref().unwrap();
+    assert_eq!((options.limit, options.long_limit), (Some(-1), None));
+    let position = Position { delivered: 1 << 31, bookmark: Some("a".into()), seek: None };
+    guest.reposition(id, position, false);
+    let requests = sent(&mut guest);
+    guest.receive(data(id, opened(&requests).seq, &["b", "c"])).unwrap();
+    assert_eq!(take(&mut guest, id, 5), ["b"]);
+    assert!(matches!(guest.take(id, 1), Taken::End));
+}
+
+#[test]
+fn a_seek_outside_the_range_needs_no_leader() {
+    let mut guest = up(RetryPolicy::Always);
+    let range = rave_core::KeyRange::all().gte("b").lt("d");
+    let id = guest.open_iterator(IteratorOptions { range, ..Default::default() });
+    sent(&mut guest);
+    for outside in ["a", "d"] {
+        guest.seek(id, outside.into());
+        assert!(matches!(guest.take(id, 1), Taken::End));
+        guest.receive(data(id, 0, &["b"])).unwrap();
+        assert!(matches!(guest.take(id, 1), Taken::End), "what was read ahead is stale");
+    }
+    assert!(sent(&mut guest).is_empty());
+    guest.seek(id, "b".into());
+    let requests = sent(&mut guest);
+    assert!(matches!(requests.as_slice(), [Request::IteratorSeek(seek)] if seek.seq == 3), "{requests:?}");
+    guest.receive(data(id, 3, &["b"])).unwrap();
+    assert_eq!(take(&mut guest, id, 1), ["b"]);
+    // Nor does it after a change of leaders.
+    guest.seek(id, "x".into());
+    guest.disconnected("cut");
+    assert!(native(&mut guest).is_empty());
+    assert!(matches!(guest.take(id, 1), Taken::End));
 }
 
 #[test]
