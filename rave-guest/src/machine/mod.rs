@@ -285,7 +285,7 @@ impl<T> Machine<T> {
             }
             Response::Status(status) => {
                 let id = status.id;
-                self.complete(id, |_| Ok(Reply::Status(Box::new(status))));
+                self.complete(id, |operation| requests::status(operation, status));
             }
             Response::IteratorData(data) => self.iterators.data(data)?,
             Response::IteratorEnd(end) => self.iterators.end(end.id, end.seq),

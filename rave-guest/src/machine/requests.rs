@@ -5,7 +5,7 @@ use bytes::{Bytes, BytesMut};
 use rave_core::{Code, Effect, Error, KeyRange, Result};
 use rave_transport::wire::{
     Request,
-    message::{self, BatchOperation, Callback, GetManyCallback, RangeOptions},
+    message::{self, BatchOperation, Callback, GetManyCallback, RangeOptions, StatusReply},
 };
 use std::ops::Bound;
 
@@ -115,11 +115,11 @@ pub(super) fn callback(operation: &Operation, answer: Callback, legacy: bool) ->
         let effect = if unknown && operation.is_write() { Effect::Unknown } else { Effect::None };
         return Err(error.with_effect(effect));
     }
-    match operation {
-        // An empty value may be left out by peers that take it for the field's default.
-        Operation::Get(_) => Ok(Reply::Value(Some(answer.value.map(unpinned).unwrap_or_default()))),
-        Operation::Write { .. } | Operation::Clear(_) => Ok(Reply::Done),
-        Operation::GetMany(_) | Operation::Status => Err(unexpected(operation)),
+    match (operation, answer.value) {
+        (Operation::Get(_), Some(value)) => Ok(Reply::Value(Some(unpinned(value)))),
+        (Operation::Write { .. } | Operation::Clear(_), None) => Ok(Reply::Done),
+        // Neither the value nor the absence of a key, or the answer to something else.
+        _ => Err(unexpected(operation)),
     }
 }
 
@@ -131,6 +131,13 @@ pub(super) fn get_many(operation: &Operation, answer: GetManyCallback) -> Result
         Operation::GetMany(keys) if keys.len() == answer.values.len() => {
             Ok(Reply::Values(answer.values.into_iter().map(|value| value.value.map(unpinned)).collect()))
         }
+        _ => Err(unexpected(operation)),
+    }
+}
+
+pub(super) fn status(operation: &Operation, answer: StatusReply) -> Result<Reply> {
+    match operation {
+        Operation::Status => Ok(Reply::Status(Box::new(answer))),
         _ => Err(unexpected(operation)),
     }
 }

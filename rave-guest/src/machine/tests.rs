@@ -66,6 +66,11 @@ fn put(key: &str, value: &str) -> Operation {
     Operation::Write { batch: Batch::new().put(key, value), sync: false }
 }
 
+fn gives(guest: &mut Guest, number: u64, value: &'static str) {
+    let answer = Callback { id: number as u32, value: Some(value.into()), ..Default::default() };
+    guest.receive(Response::Callback(answer)).unwrap();
+}
+
 fn ok(guest: &mut Guest, number: u64) {
     guest.receive(Response::Callback(Callback { id: number as u32, ..Default::default() })).unwrap();
 }
@@ -347,8 +352,16 @@ fn answers_that_do_not_fit_are_errors_of_that_operation_alone() {
     let remote = Code::Remote;
     let expected = [(1, remote, Effect::None), (3, remote, Effect::Unknown), (2, remote, Effect::None)];
     assert_eq!(failed(&mut guest), expected, "a read has no effect, whatever the leader says");
-    ok(&mut guest, other);
+    gives(&mut guest, other, "");
     assert_eq!(guest.completed().pop().unwrap().1.unwrap(), Reply::Value(Some(Bytes::new())));
+    // No value is not the empty one, and neither a value nor a status is the success of a write.
+    let (read, write) = (guest.submit(get("a"), 5), guest.submit(put("a", "1"), 6));
+    ok(&mut guest, read);
+    gives(&mut guest, write, "1");
+    assert_eq!(failed(&mut guest), [(5, remote, Effect::None), (6, remote, Effect::Unknown)]);
+    let write = guest.submit(put("a", "1"), 7);
+    guest.receive(Response::Status(StatusReply { id: write as u32, ..Default::default() })).unwrap();
+    assert_eq!(failed(&mut guest), [(7, remote, Effect::Unknown)]);
 }
 
 #[test]
@@ -437,7 +450,7 @@ fn a_batch_that_a_legacy_leader_refuses_is_tried_write_by_write() {
     });
     guest.abandon(3).unwrap();
     sent(&mut guest);
-    ok(&mut guest, 1);
+    gives(&mut guest, 1, "v");
     assert_eq!(puts(&sent(&mut guest)[0]).len(), 2);
     guest.submit(put("k", "w"), 5);
     guest.abandon(4).unwrap();
