@@ -1,6 +1,8 @@
 //! Running the real `rave` command as processes of its own: start, talk, stop, kill, and never leave one behind.
 #![allow(dead_code, reason = "each test file uses a part")]
 
+pub mod legacy_host;
+pub mod shape;
 pub mod stage;
 pub mod wire;
 

@@ -4,6 +4,7 @@ use super::{Dir, Exec, Process, rave, wire::*};
 use nix::sys::signal::Signal;
 use serde_json::json;
 use std::{
+    ffi::OsString,
     fs::{self, File},
     io::{BufRead, BufReader},
     path::{Path, PathBuf},
@@ -33,11 +34,11 @@ pub struct Stage {
 impl Stage {
     /// One of each kind.
     pub fn all() -> [Self; 3] {
-        [Self::led(), Self::hosted("host --store memory", &[&"--store", &"memory"]), {
-            let dir = Dir::new();
-            let db = dir.db();
-            Self::hosted_in(dir, "host", &[&db])
-        }]
+        [
+            Self::led(),
+            Self::hosted("host", |dir| vec![dir.db().into()]),
+            Self::hosted("host --store memory", |_| vec!["--store".into(), "memory".into()]),
+        ]
     }
 
     /// A leader.
@@ -50,16 +51,16 @@ impl Stage {
         Self::new("leader", dir, Host::Leader(leader), socket, native)
     }
 
-    fn hosted(name: &'static str, arguments: &[&dyn AsRef<std::ffi::OsStr>]) -> Self {
-        Self::hosted_in(Dir::new(), name, arguments)
-    }
-
-    fn hosted_in(dir: Dir, name: &'static str, arguments: &[&dyn AsRef<std::ffi::OsStr>]) -> Self {
+    fn hosted(name: &'static str, arguments: impl FnOnce(&Dir) -> Vec<OsString>) -> Self {
+        let dir = Dir::new();
         let socket = dir.join("s");
         let address = format!("unix:{}", socket.display());
         let mut command = rave();
-        command.arg("host").args(arguments.iter().map(|argument| argument.as_ref()));
-        command.args(["--listen", &address]).stderr(File::create(dir.join("stderr")).unwrap());
+        command
+            .arg("host")
+            .args(arguments(&dir))
+            .args(["--listen", &address])
+            .stderr(File::create(dir.join("stderr")).unwrap());
         let process = Process::spawn(&mut command);
         let mut line = String::new();
         BufReader::new(process.stdout()).read_line(&mut line).unwrap();
