@@ -1,9 +1,10 @@
 // A process on a database that speaks the lines of `rave exec`: JSON requests in, JSON replies and events out.
 //
-//   node member.mjs DIRECTORY [--module rave-level] [--sublevel NAME]
+//   node member.mjs DIRECTORY [--module rave-level] [--sublevel NAME] [--hold-unlink]
 //
 // With a module classic-level-* the process has the database for itself and serves nobody.
 
+import fs from 'node:fs'
 import { createInterface } from 'node:readline'
 import { parseArgs } from 'node:util'
 
@@ -11,7 +12,8 @@ const { values: options, positionals: [directory] } = parseArgs({
   allowPositionals: true,
   options: {
     module: { type: 'string', default: 'rave-level' },
-    sublevel: { type: 'string' }
+    sublevel: { type: 'string' },
+    'hold-unlink': { type: 'boolean' }
   }
 })
 
@@ -21,6 +23,15 @@ const say = (line) => process.stdout.write(JSON.stringify(line) + '\n')
 function fail (error) {
   console.error(error)
   process.exit(3)
+}
+
+if (options['hold-unlink']) {
+  // Files are removed late, as if the disk were slow: when stdin ends. The module looks the function up at each call.
+  const { unlink } = fs
+  fs.unlink = (path, callback) => {
+    process.stdin.once('end', () => unlink(path, callback))
+    say({ event: 'unlink' })
+  }
 }
 
 const module = await import(options.module)
@@ -111,7 +122,8 @@ async function leave (id) {
   await Promise.all(inFlight)
   await db.close()
   if (id !== undefined) say({ id, ok: true })
-  process.exit(0)
+  if (options['hold-unlink']) process.stdin.resume()
+  else process.exit(0)
 }
 
 lines.on('line', (line) => {

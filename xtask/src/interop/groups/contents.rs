@@ -51,6 +51,7 @@ pub fn check(programs: &Programs, folder: &Path, writer: Language) -> Result<Str
         sublevel.push((key.to_owned(), value.to_owned()));
     }
     guest.leave(Leaving::Request)?;
+    ensure!(programs.finish(&["verify"], &db).is_err(), "a command had the database for itself while {leader} leads");
     leader.leave(Leaving::Request)?;
 
     let expected: Vec<_> = model.into_iter().collect();

@@ -25,10 +25,11 @@ use std::{
 const MANY: usize = 12;
 /// Two keys that are put in one batch.
 const PAIR: usize = MANY;
-/// A key that is deleted every third time.
-const PASSING: usize = PAIR + 2;
+/// A key that is deleted every third time, and one that is cleared, as a range.
+const DELETED: usize = PAIR + 2;
+const CLEARED: usize = DELETED + 1;
 /// A key that is written several times in a round.
-const BUSY: usize = PASSING + 1;
+const BUSY: usize = CLEARED + 1;
 const KEYS: usize = BUSY + 1;
 
 #[derive(Default)]
@@ -68,6 +69,16 @@ impl Diary {
         }
     }
 
+    /// The next write of a key, as a request of its own.
+    fn request(&self, key: usize) -> Value {
+        let operation = self.next(key);
+        let (key, value) = (&operation["key"], &operation["value"]);
+        match operation["type"] == "put" {
+            true => json!({"op": "put", "key": key, "value": value}),
+            false => json!({"op": "clear", "gte": key, "lte": key}),
+        }
+    }
+
     fn acknowledge(&self, key: usize) {
         self.keys[key].acknowledged.store(self.keys[key].sent.load(SeqCst), SeqCst);
     }
@@ -91,7 +102,7 @@ impl Diary {
 
 /// Whether this write is a deletion.
 fn deleted(key: usize, value: u64) -> bool {
-    key == PASSING && value.is_multiple_of(3)
+    [DELETED, CLEARED].contains(&key) && value.is_multiple_of(3)
 }
 
 /// What the processes do, by slot.
@@ -149,13 +160,10 @@ impl Load {
     /// Some writes and a read; false if the process ended.
     fn round(&self, member: &Member, diary: &Diary, slot: usize) -> Result<bool> {
         let mut waiting = Vec::new();
-        for key in 0..MANY {
-            let mut request = diary.next(key);
-            request["op"] = request["type"].take();
-            drop(request.as_object_mut().and_then(|request| request.remove("type")));
-            waiting.push((member.send(request), vec![key]));
+        for key in (0..MANY).chain([CLEARED]) {
+            waiting.push((member.send(diary.request(key)), vec![key]));
         }
-        for keys in [vec![PAIR, PAIR + 1], vec![PASSING]] {
+        for keys in [vec![PAIR, PAIR + 1], vec![DELETED]] {
             let ops: Vec<_> = keys.iter().map(|key| diary.next(*key)).collect();
             waiting.push((member.send(json!({"op": "batch", "ops": ops})), keys));
         }
@@ -169,8 +177,7 @@ impl Load {
         }
         for _ in 0..3 {
             if alive {
-                let ops = [diary.next(BUSY)];
-                alive = member.outcome(member.send(json!({"op": "batch", "ops": ops})))?.is_some();
+                alive = member.outcome(member.send(diary.request(BUSY)))?.is_some();
                 if alive {
                     diary.acknowledge(BUSY);
                 }
@@ -273,10 +280,10 @@ impl Drop for StopAtEnd<'_> {
 mod tests {
     use super::*;
 
-    /// Key 0 and the passing key were sent up to 5 and acknowledged up to 3.
+    /// Key 0 and the deleted key were sent up to 5 and acknowledged up to 3.
     fn diary() -> Diary {
         let diary = Diary { number: 7, keys: Default::default() };
-        for key in [0, PASSING] {
+        for key in [0, DELETED] {
             for value in 1..=5 {
                 diary.next(key);
                 if value == 3 {
@@ -308,10 +315,10 @@ mod tests {
     #[test]
     fn a_deleted_key_comes_back_only_with_a_later_value() {
         let diary = diary();
-        assert!(diary.judge(PASSING, None, 3).is_ok());
-        assert!(diary.judge(PASSING, Some("4"), 3).is_ok());
-        assert!(diary.judge(PASSING, Some("3"), 3).is_err());
-        assert!(diary.judge(PASSING, None, 4).is_err());
+        assert!(diary.judge(DELETED, None, 3).is_ok());
+        assert!(diary.judge(DELETED, Some("4"), 3).is_ok());
+        assert!(diary.judge(DELETED, Some("3"), 3).is_err());
+        assert!(diary.judge(DELETED, None, 4).is_err());
     }
 
     #[test]
@@ -319,9 +326,9 @@ mod tests {
         let load = Load::new(1, false);
         lock(&load.diaries).push(Arc::new(diary()));
         let entry = |key: usize, value: &str| (diary().name(key), value.to_owned());
-        let (first, passing) = (entry(0, "3"), entry(PASSING, "5"));
-        assert!(load.verify(&[first.clone(), passing.clone()]).is_ok());
-        assert!(load.verify(std::slice::from_ref(&passing)).is_err());
+        let (first, deleted) = (entry(0, "3"), entry(DELETED, "5"));
+        assert!(load.verify(&[first.clone(), deleted.clone()]).is_ok());
+        assert!(load.verify(std::slice::from_ref(&deleted)).is_err());
         assert!(load.verify(&[first.clone(), entry(PAIR, "1")]).is_err());
         assert!(load.verify(&[first, ("stranger".into(), "1".into())]).is_err());
     }

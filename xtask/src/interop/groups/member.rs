@@ -122,6 +122,8 @@ impl Programs {
 struct Heard {
     replies: HashMap<u64, Value>,
     leads: bool,
+    /// The names of all events.
+    events: Vec<String>,
     ended: bool,
     /// Its last words, for people.
     errors: String,
@@ -234,6 +236,10 @@ impl Member {
         self.hear("its turn to lead", |heard| heard.leads.then_some(()))
     }
 
+    pub fn wait_for(&self, event: &str) -> Result<()> {
+        self.hear(&format!("the event {event}"), |heard| heard.events.iter().any(|name| name == event).then_some(()))
+    }
+
     fn hear<T>(&self, what: &str, mut condition: impl FnMut(&mut Heard) -> Option<T>) -> Result<T> {
         let deadline = Instant::now() + PATIENCE;
         let mut heard = lock(&self.heard.0);
@@ -303,6 +309,7 @@ fn listen(output: impl Read, heard: &(Mutex<Heard>, Condvar)) {
         let mut heard_now = lock(&heard.0);
         if let Some(event) = value["event"].as_str() {
             heard_now.leads = event == "leader" || heard_now.leads && event != "following";
+            heard_now.events.push(event.to_owned());
         } else if let Some(id) = value["id"].as_u64() {
             heard_now.replies.insert(id, value);
         }

@@ -10,6 +10,7 @@ mod killing;
 mod load;
 mod member;
 mod opening;
+mod socket;
 mod waiting;
 
 use super::{Context, Tally};
@@ -60,6 +61,10 @@ pub fn check(context: &Context<'_>, tally: &mut Tally<'_>) -> Result<()> {
         let description = format!("what a {writer} leader and its guest wrote is read by {}", writer.other());
         run(&description, &|folder| contents::check(&programs, folder, writer));
     }
+    run("the socket of a Rust leader is removed", &|folder| socket::removed(&programs, folder));
+    run("the socket of a Rust leader is removed by the process before", &|folder| {
+        socket::removed_by_predecessor(&programs, folder)
+    });
     Ok(())
 }
 
