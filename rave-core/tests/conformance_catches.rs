@@ -254,3 +254,26 @@ caught! {
     sync_not_as_declared: SyncRefusedThoughDeclared by write::sync_is_honoured_or_refused;
     events_silent: EventsSilent by events::nothing_is_announced_for_nothing;
 }
+
+/// Whether a case that is said to fail is accepted on a store with or without the mistake that it notices.
+fn accepts_as_known(fault: Fault, name: &'static str) -> bool {
+    panic::catch_unwind(move || {
+        let known = &[("get::a_value_comes_back", "it gives what it gave before")];
+        let setup = async move || Harness::new(Broken::new(fault)).known_to_fail(known);
+        conformance::run(name, Flavor::CurrentThread, setup, conformance::get::a_value_comes_back);
+    })
+    .is_ok()
+}
+
+#[test]
+fn a_case_known_to_fail_must_fail() {
+    assert!(accepts_as_known(Fault::StaleGet, "tests::get::a_value_comes_back"));
+    assert!(!accepts_as_known(Fault::None, "tests::get::a_value_comes_back"));
+    assert!(!accepts_as_known(Fault::StaleGet, "tests::get::another_case"), "only what is listed may fail");
+}
+
+#[test]
+fn cases_have_names() {
+    assert!(conformance::CASES.len() > 90);
+    assert!(conformance::CASES.contains(&"get::a_value_comes_back"));
+}

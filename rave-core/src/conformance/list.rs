@@ -177,6 +177,18 @@ macro_rules! __conformance_cases {
     };
 }
 
+/// Not public: the names of the cases of the list.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __conformance_names {
+    ([] $($group:ident { $($case:ident,)* })*) => {
+        &[$($(concat!(stringify!($group), "::", stringify!($case)),)*)*]
+    };
+}
+
+/// The names of all cases, each as `group::case`.
+pub const CASES: &[&str] = crate::__conformance_cases!(__conformance_names,);
+
 #[cfg(test)]
 mod tests {
     #[test]

@@ -26,6 +26,7 @@
 //! | [`Harness::keeping`] | what must live as long as the level: a temporary directory, another process, a task |
 //! | [`Harness::reopening`] | opening the store again after `close`; **required** where the manifest says `permanence` |
 //! | [`Harness::without_reopening`] | a view of a permanent store that cannot be opened again by itself |
+//! | [`Harness::known_to_fail`] | cases that fail because of what the level is made of; they must go on failing |
 //! | [`Harness::disturbing`] | something that happens in the middle of the cases and must not be noticed, such as the leader's death |
 //!
 //! What a case expects follows from the [`Manifest`](crate::Manifest). Where the store lacks a capability the case tests
@@ -54,3 +55,4 @@ mod model;
 mod tools;
 
 pub use harness::{DEADLINE, Flavor, Harness, run};
+pub use list::CASES;
