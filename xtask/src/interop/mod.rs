@@ -3,8 +3,11 @@
 //! | part | what is shown |
 //! | --- | --- |
 //! | `format` | C++ LevelDB reads what this store writes, and the reverse |
+//! | `conformance` | our conformance suite through Rust guests of JavaScript hosts |
 //! | `groups` | Rust and Node processes on one directory, whoever leads |
 
+#[cfg(unix)]
+mod conformance;
 mod format;
 #[cfg(unix)]
 mod groups;
@@ -31,6 +34,9 @@ pub struct Options {
 enum Part {
     /// The files on disk.
     Format,
+    /// Rust guests of JavaScript hosts.
+    #[cfg(unix)]
+    Conformance,
     /// Processes of both languages on one directory.
     #[cfg(unix)]
     Groups,
@@ -79,6 +85,8 @@ pub fn run(options: &Options) -> Result<ExitCode> {
             println!("{part:?}:");
             match part {
                 Part::Format => format::check(&context, &mut tally)?,
+                #[cfg(unix)]
+                Part::Conformance => conformance::check(&context, &mut tally)?,
                 #[cfg(unix)]
                 Part::Groups => groups::check(&context, &mut tally)?,
             }
