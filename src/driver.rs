@@ -232,13 +232,15 @@ impl Driver {
     }
 
     async fn follow(&mut self) -> Input {
-        let Some(connection) = self.held.connection.take() else { return Input::Lost { greeted: false } };
+        let Some(connection) = self.held.connection.take() else {
+            return Input::Lost { greeted: false, served: false };
+        };
         self.teller.obstacle(Obstacle::Silent(connection.peer.pid));
         let teller = self.teller.clone();
         let lost = self.guest.run(connection, |leader| teller.role(Role::Guest { leader_pid: leader.pid })).await;
         tracing::debug!(%lost, "the leader is gone");
         self.teller.role(Role::Electing);
-        Input::Lost { greeted: lost.greeted }
+        Input::Lost { greeted: lost.greeted, served: lost.served || lost.left }
     }
 
     /// Leads until the store or the listener fails.

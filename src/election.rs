@@ -33,6 +33,8 @@ pub(crate) enum Input {
     Lost {
         /// The leader had answered the greeting.
         greeted: bool,
+        /// It had answered something else too, or it said that it leaves.
+        served: bool,
     },
     /// Of `TryLock`: the lock is ours.
     Acquired,
@@ -81,6 +83,8 @@ pub(crate) struct Election {
     may_lead: bool,
     /// Pauses since there was last a leader.
     pauses: u32,
+    /// Leaders in a row that greeted and were lost before they did anything else.
+    useless: u32,
 }
 
 /// How many times a held lock is looked at again at once: a dying process lets go of its socket a moment before its lock.
@@ -95,7 +99,7 @@ const PATIENCE: u32 = 500;
 impl Election {
     /// An election that has not begun. A process that may not lead goes on dialing where nobody is home.
     pub(crate) fn new(may_lead: bool) -> Self {
-        Self { may_lead, pauses: 0 }
+        Self { may_lead, pauses: 0, useless: 0 }
     }
 
     /// What to do after `input`.
@@ -107,12 +111,19 @@ impl Election {
             Input::Acquired => Step::Listen,
             Input::Listening => Step::Open,
             Input::Opened => Step::Lead,
-            Input::Lost { greeted: true } => {
+            Input::Lost { served: true, .. } => {
                 self.pauses = 0;
+                self.useless = 0;
                 Step::Dial
             }
+            // Perhaps it died while there was nothing to do. Perhaps it always hangs up on what it is asked: do not spin.
+            Input::Lost { greeted: true, .. } => {
+                self.pauses = self.useless;
+                self.useless = self.useless.saturating_add(1);
+                self.pause()
+            }
             // Somebody accepts and hangs up: do not spin.
-            Input::Lost { greeted: false } | Input::Held | Input::NobodyHome => self.pause(),
+            Input::Lost { .. } | Input::Held | Input::NobodyHome => self.pause(),
             // What just failed will hardly work at once; let others try.
             Input::Deposed | Input::Failed => {
                 self.pauses = self.pauses.max(AT_ONCE + 3);
@@ -137,6 +148,10 @@ impl Election {
 mod tests {
     use super::*;
 
+    const SILENT: Input = Input::Lost { greeted: false, served: false };
+    const GREETED: Input = Input::Lost { greeted: true, served: false };
+    const SERVED: Input = Input::Lost { greeted: true, served: true };
+
     fn waits(election: &mut Election, input: Input) -> Duration {
         match election.step(input) {
             Step::Wait { min, max } => {
@@ -160,7 +175,7 @@ mod tests {
         let mut election = Election::new(true);
         assert_eq!(election.step(Input::Start), Step::Dial);
         assert_eq!(election.step(Input::Connected), Step::Follow);
-        assert_eq!(election.step(Input::Lost { greeted: true }), Step::Dial);
+        assert_eq!(election.step(SERVED), Step::Dial);
         assert_eq!(election.step(Input::NobodyHome), Step::TryLock);
         assert_eq!(waits(&mut election, Input::Held), Duration::ZERO);
         assert_eq!(election.step(Input::Waited), Step::Dial);
@@ -175,7 +190,7 @@ mod tests {
             assert_eq!(election.step(Input::Waited), Step::Dial);
         }
         assert_eq!(election.step(Input::Connected), Step::Follow);
-        assert_eq!(election.step(Input::Lost { greeted: true }), Step::Dial);
+        assert_eq!(election.step(SERVED), Step::Dial);
         assert_eq!(waits(&mut election, Input::NobodyHome), Duration::ZERO);
     }
 
@@ -190,19 +205,31 @@ mod tests {
     }
 
     #[test]
-    fn a_leader_that_hangs_up_before_it_greets_does_not_make_its_guests_spin() {
-        let mut election = Election::new(true);
-        let total: Duration = (0..100).map(|_| waits(&mut election, Input::Lost { greeted: false })).sum();
-        assert!(total >= SHORT * 50, "{total:?}");
+    fn a_leader_that_hangs_up_before_it_does_anything_does_not_make_its_guests_spin() {
+        for lost in [SILENT, GREETED] {
+            let mut election = Election::new(true);
+            let total: Duration = (0..100).map(|_| waits(&mut election, lost)).sum();
+            assert!(total >= SHORT * 50, "{total:?}");
+        }
     }
 
     #[test]
-    fn a_greeting_forgives_the_past_and_a_failure_does_not() {
+    fn an_idle_guest_goes_to_the_next_leader_at_once_also_after_a_long_wait() {
+        let mut election = Election::new(true);
+        for _ in 0..PATIENCE * 2 {
+            waits(&mut election, Input::Held);
+        }
+        assert_eq!(waits(&mut election, GREETED), Duration::ZERO);
+        assert_eq!(waits(&mut election, Input::Held), Duration::ZERO);
+    }
+
+    #[test]
+    fn a_leader_that_served_makes_up_for_the_past_and_a_failure_does_not() {
         let mut election = Election::new(true);
         for _ in 0..50 {
             waits(&mut election, Input::Held);
         }
-        election.step(Input::Lost { greeted: true });
+        election.step(SERVED);
         assert_eq!(waits(&mut election, Input::Held), Duration::ZERO);
         assert!(waits(&mut election, Input::Deposed) > Duration::ZERO);
         assert!(waits(&mut election, Input::Failed) > Duration::ZERO);

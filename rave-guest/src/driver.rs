@@ -34,6 +34,8 @@ pub struct LeaderInfo {
 pub struct Disconnect {
     /// The leader had answered the greeting.
     pub greeted: bool,
+    /// It had answered something else too.
+    pub served: bool,
     /// The leader said that it leaves.
     pub left: bool,
     /// Why, for people.
@@ -70,7 +72,7 @@ pub(crate) async fn drive(
     let mut greeted = Some(greeted);
     let mut decoder = FrameDecoder::new(limits);
     let (mut input, mut output) = (BytesMut::new(), BytesMut::new());
-    let mut left = false;
+    let (mut served, mut left) = (false, false);
     // Why the leader takes no more bytes. Its answers, and the news that it leaves, may still be on their way here.
     let mut deaf: Option<String> = None;
     let reason = loop {
@@ -114,6 +116,7 @@ pub(crate) async fn drive(
                     Ok(Some(frame)) => match Response::decode(frame) {
                         Ok(response) => {
                             left |= matches!(response, Response::Leaving(_));
+                            served |= state.machine.leader().is_some();
                             state.machine.receive(response).map_err(|error| error.to_string())?;
                         }
                         Err(error) => return Err(format!("the leader broke the protocol: {error}")),
@@ -139,5 +142,5 @@ pub(crate) async fn drive(
     };
     linked.reason.clone_from(&reason);
     drop(linked);
-    Disconnect { greeted: greeted.is_none(), left, reason }
+    Disconnect { greeted: greeted.is_none(), served, left, reason }
 }
