@@ -69,6 +69,16 @@ pub(crate) struct Shared {
     pub(crate) since: Instant,
 }
 
+impl Shared {
+    fn stats(&self) -> HostStats {
+        HostStats {
+            guests: self.guests.load(Ordering::Relaxed),
+            operations: self.operations.load(Ordering::Relaxed),
+            leading: self.since.elapsed(),
+        }
+    }
+}
+
 /// Serves one store to everybody who connects. Connections are accepted at once; requests wait until
 /// [`serve`](Self::serve) brings the store. Dropping the host cuts all connections and takes the listener down.
 pub struct Host {
@@ -111,21 +121,13 @@ impl Host {
 
     /// How the host fares.
     pub fn stats(&self) -> HostStats {
-        HostStats {
-            guests: self.shared.guests.load(Ordering::Relaxed),
-            operations: self.shared.operations.load(Ordering::Relaxed),
-            leading: self.shared.since.elapsed(),
-        }
+        self.shared.stats()
     }
 
     /// A handle on the figures that outlives the host.
     pub fn stats_handle(&self) -> impl Fn() -> HostStats + Send + Sync + 'static {
         let shared = self.shared.clone();
-        move || HostStats {
-            guests: shared.guests.load(Ordering::Relaxed),
-            operations: shared.operations.load(Ordering::Relaxed),
-            leading: shared.since.elapsed(),
-        }
+        move || shared.stats()
     }
 
     /// Resolves when the listener is of no use any more: nobody new can reach the store.
