@@ -3,6 +3,8 @@
 //! | part | what is shown |
 //! | --- | --- |
 //! | `format` | C++ LevelDB reads what this store writes, and the reverse |
+//! | `suite` | abstract-level's own suite, through JavaScript guests on `rave host` |
+//! | `scenarios` | such guests when connections and hosts go, on sublevels, and many at once |
 //! | `conformance` | our conformance suite through Rust guests of JavaScript hosts |
 //! | `groups` | Rust and Node processes on one directory, whoever leads |
 
@@ -11,6 +13,14 @@ mod conformance;
 mod format;
 #[cfg(unix)]
 mod groups;
+#[cfg(unix)]
+mod host;
+#[cfg(unix)]
+mod scenarios;
+#[cfg(unix)]
+mod suite;
+#[cfg(unix)]
+mod worker;
 
 use crate::node;
 use anyhow::{Result, ensure};
@@ -34,6 +44,12 @@ pub struct Options {
 enum Part {
     /// The files on disk.
     Format,
+    /// abstract-level's suite through JavaScript guests.
+    #[cfg(unix)]
+    Suite,
+    /// JavaScript guests whose connections and hosts come and go.
+    #[cfg(unix)]
+    Scenarios,
     /// Rust guests of JavaScript hosts.
     #[cfg(unix)]
     Conformance,
@@ -85,6 +101,10 @@ pub fn run(options: &Options) -> Result<ExitCode> {
             println!("{part:?}:");
             match part {
                 Part::Format => format::check(&context, &mut tally)?,
+                #[cfg(unix)]
+                Part::Suite => suite::check(&context, &mut tally)?,
+                #[cfg(unix)]
+                Part::Scenarios => scenarios::check(&context, &mut tally)?,
                 #[cfg(unix)]
                 Part::Conformance => conformance::check(&context, &mut tally)?,
                 #[cfg(unix)]
