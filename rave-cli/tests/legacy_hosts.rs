@@ -51,13 +51,21 @@ fn seq_of(request: &Message) -> Vec<u8> {
     number(2, request.number(2).unwrap_or(0))
 }
 
-/// The right answer, of which the body of the first frame is changed and the others are gone.
+/// The right answer, of which the body of the first frame is changed.
 fn changed(request: &Message, change: impl Fn(&mut Vec<u8>)) -> Option<Vec<u8>> {
     let honest = honest(request)?;
     // All are short: one byte of length, one of tag.
-    let mut body = honest[2..honest[0] as usize + 1].to_vec();
+    let (first, others) = honest.split_at(honest[0] as usize + 1);
+    let mut body = first[2..].to_vec();
     change(&mut body);
-    Some(frame(honest[1], &body))
+    Some([frame(first[1], &body), others.to_vec()].concat())
+}
+
+/// Entries, and the end behind them, for who would believe them.
+fn entries(request: &Message, parts: &[u8], times: usize) -> Option<Vec<u8>> {
+    let (id, seq) = (id_of(request), seq_of(request));
+    let end = message(ITERATOR_END, &[&id, &seq]);
+    Some([data(&[&id[..], &seq, parts]).repeat(times), end].concat())
 }
 
 /// An error with this code.
@@ -84,7 +92,11 @@ fn lies() -> Vec<Case> {
         case("an answer without its id", late, |request| changed(request, |body| drop(body.drain(..2)))),
         case("an answer of nothing", late, |request| changed(request, Vec::clear)),
         case("an answer with a group without an end", late, |request| changed(request, |body| body.extend(key(20, 3)))),
-        case("another id", late, |request| changed(request, |body| body[1] ^= 0x55)),
+        case("another id", late, |request| {
+            let answer = changed(request, |body| body[1] ^= 0x55)?;
+            // Without the end of the right iterator.
+            Some(answer[..answer[0] as usize + 1].to_vec())
+        }),
         case("an id of 33 bits", late, |request| {
             changed(request, |body| drop(body.splice(1..2, leb128(1 << 32 | u64::from(body[1])))))
         }),
@@ -120,15 +132,15 @@ fn lies_about_entries() -> Vec<Case> {
     let case = |name, lie: fn(&Message) -> Option<Vec<u8>>| Case { name, expected, lie, always: false };
     vec![
         case("half an entry", |request| match request.tag {
-            ITERATOR => Some(data(&[id_of(request), seq_of(request), bytes(3, "k"), bytes(3, "v"), bytes(3, "l")])),
+            ITERATOR => entries(request, &[bytes(3, "k"), bytes(3, "v"), bytes(3, "l")].concat(), 1),
             _ => honest(request),
         }),
         case("a frame of no entries", |request| match request.tag {
-            ITERATOR => Some(data(&[id_of(request), seq_of(request)])),
+            ITERATOR => entries(request, b"", 1),
             _ => honest(request),
         }),
         case("thousands of frames without credit", |request| match request.tag {
-            ITERATOR => Some(data(&[id_of(request), seq_of(request), bytes(3, "k"), bytes(3, "v")]).repeat(5000)),
+            ITERATOR => entries(request, &[bytes(3, "k"), bytes(3, "v")].concat(), 5000),
             _ => honest(request),
         }),
         case("the end and the failure of other iterators and seeks", |request| match request.tag {
@@ -175,7 +187,7 @@ fn noise() -> Vec<Case> {
             Some([unknown.concat(), honest(request)?].concat())
         }),
         case("unknown fields", |request| match request.tag {
-            GET | GET_MANY | PUT => changed(request, |body| {
+            GET | GET_MANY | PUT | ITERATOR => changed(request, |body| {
                 let unknown = [number(15, u64::MAX), bytes(20, "wrong"), vec![0x7d, 1, 2, 3, 4]].concat();
                 body.splice(0..0, unknown);
             }),
