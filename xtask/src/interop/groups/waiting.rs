@@ -10,8 +10,8 @@ use nix::sys::signal::Signal;
 use serde_json::json;
 use std::path::Path;
 
-/// Operations of each process.
-const OPERATIONS: usize = 30;
+/// Keys that each process writes.
+const OPERATIONS: usize = 200;
 
 /// What a process has asked for and was not answered yet.
 struct Queue<'a> {
@@ -27,12 +27,13 @@ impl<'a> Queue<'a> {
         let name = format!("{name}-{}", member.pid);
         let mut ids = Vec::new();
         for n in 0..OPERATIONS {
-            ids.push(member.send(json!({"op": "put", "key": format!("{name}-{n:02}"), "value": n.to_string()})));
-            // Those of one key take effect in the order in which they were sent only where a Rust process sends them: in a
-            // JavaScript process that comes to lead, new operations overtake those that wait.
+            let key = format!("{name}-{n:03}");
+            // Writes of one key take effect in the order in which they were sent only where a Rust process sends them: in
+            // a JavaScript process that comes to lead, new operations overtake those that wait.
             if member.language == Language::Rust {
-                ids.push(member.send(json!({"op": "put", "key": format!("{name}-last"), "value": n.to_string()})));
+                ids.push(member.send(json!({"op": "put", "key": key, "value": "old"})));
             }
+            ids.push(member.send(json!({"op": "put", "key": key, "value": n.to_string()})));
         }
         Self { member, ids, get: member.send(json!({"op": "get", "key": "before"})), name }
     }
@@ -45,14 +46,8 @@ impl<'a> Queue<'a> {
         let reply = self.member.outcome(self.get)?.context("no answer")?;
         ensure!(reply["value"] == "1", "{}: a get that waited gave {reply}", self.member);
         for n in 0..OPERATIONS {
-            ensure!(
-                self.member.get(&format!("{}-{n:02}", self.name))? == Some(n.to_string()),
-                "write {n} is not there"
-            );
-        }
-        if self.member.language == Language::Rust {
-            let last = self.member.get(&format!("{}-last", self.name))?;
-            ensure!(last == Some((OPERATIONS - 1).to_string()), "{}: the last write left {last:?}", self.member);
+            let found = self.member.get(&format!("{}-{n:03}", self.name))?;
+            ensure!(found == Some(n.to_string()), "{}: write {n} left {found:?}", self.member);
         }
         Ok(())
     }
