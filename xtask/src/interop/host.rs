@@ -1,17 +1,8 @@
 //! Programs that serve one store to guests: this project's `rave host`, and many-level's own host with its arguments.
 
-use crate::{
-    command::{cargo, run},
-    licences::metadata,
-};
+use super::build_rave;
 use anyhow::Result;
-use std::{
-    path::{Path, PathBuf},
-    time::Duration,
-};
-
-/// Building takes long the first time.
-const BUILD: Duration = Duration::from_secs(1200);
+use std::path::{Path, PathBuf};
 
 pub struct Hosts {
     rave: PathBuf,
@@ -21,9 +12,7 @@ pub struct Hosts {
 impl Hosts {
     /// Builds ours; theirs is in the folder `javascript`.
     pub fn build(javascript: &Path) -> Result<Self> {
-        run(&mut cargo(&["build", "--release", "--package", "rave-cli"]), BUILD)?;
-        let name = format!("release/rave{}", std::env::consts::EXE_SUFFIX);
-        Ok(Self { rave: metadata()?.target_directory.join(name), many_level: javascript.join("many-level-host.mjs") })
+        Ok(Self { rave: build_rave()?, many_level: javascript.join("many-level-host.mjs") })
     }
 
     /// The program with its first arguments; the store and the socket follow.

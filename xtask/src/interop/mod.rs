@@ -92,6 +92,16 @@ impl Tally<'_> {
     }
 }
 
+/// Builds the command `rave`, and tells where it is.
+#[cfg(unix)]
+fn build_rave() -> Result<std::path::PathBuf> {
+    use crate::{command, licences::metadata};
+    /// Building takes long the first time.
+    const LIMIT: std::time::Duration = std::time::Duration::from_secs(1200);
+    command::run(&mut command::cargo(&["build", "--release", "--package", "rave-cli"]), LIMIT)?;
+    Ok(metadata()?.target_directory.join("release/rave"))
+}
+
 pub fn run(options: &Options) -> Result<ExitCode> {
     let javascript = node::install("interop-js")?;
     let context = Context { javascript: &javascript, quick: options.quick };

@@ -106,6 +106,12 @@ pub fn check(programs: &Programs, folder: &Path, ending: Ending, times: usize) -
 fn change(group: &Group<'_>, load: &Load, ending: Ending, time: usize, changes: &mut Changes) -> Result<()> {
     let slot = group.leader()?;
     let leader = group.member(slot);
+    if ending == Ending::Killed && time % 5 == 4 {
+        // Now and then it is a guest, with its operations on their way to the leader.
+        let guest = (slot + 1 + time % (group.len() - 1)) % group.len();
+        group.member(guest).kill()?;
+        group.replace(guest)?;
+    }
     thread::sleep(Duration::from_millis(time as u64 * 7 % 23));
     let heir = match ending {
         Ending::Left => Some(leader.language.other()),

@@ -1,10 +1,7 @@
 //! A process of either language on a database, and the talk with it: the lines of `rave exec`.
 
 use super::{PATIENCE, eventually};
-use crate::{
-    command::{cargo, run},
-    licences::metadata,
-};
+use crate::interop::build_rave;
 use anyhow::{Context as _, Result, bail, ensure};
 use nix::{
     sys::signal::{self, Signal},
@@ -22,11 +19,8 @@ use std::{
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     thread,
-    time::{Duration, Instant},
+    time::Instant,
 };
-
-/// Building takes long the first time.
-const BUILD: Duration = Duration::from_secs(1200);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Language {
@@ -72,9 +66,7 @@ pub struct Programs {
 impl Programs {
     /// Builds ours; theirs is in the folder `javascript`.
     pub fn build(javascript: &Path) -> Result<Self> {
-        run(&mut cargo(&["build", "--release", "--package", "rave-cli"]), BUILD)?;
-        let name = format!("release/rave{}", std::env::consts::EXE_SUFFIX);
-        Ok(Self { rave: metadata()?.target_directory.join(name), member: javascript.join("member.mjs") })
+        Ok(Self { rave: build_rave()?, member: javascript.join("member.mjs") })
     }
 
     /// Starts a process on a database.

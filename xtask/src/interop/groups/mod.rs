@@ -62,6 +62,7 @@ pub fn check(context: &Context<'_>, tally: &mut Tally<'_>) -> Result<()> {
         run(&description, &|folder| contents::check(&programs, folder, writer));
     }
     run("the socket of a Rust leader is removed", &|folder| socket::removed(&programs, folder));
+    run("the socket of a Node leader is removed", &|folder| socket::removed_for_good(&programs, folder));
     run("the socket of a Rust leader is removed by the process before", &|folder| {
         socket::removed_by_predecessor(&programs, folder)
     });
