@@ -24,8 +24,8 @@ macro_rules! hosts {
         const HOSTS: &[&str] = &[$(stringify!($name)),*];
         $(mod $name {
             const KIND: crate::host::Kind = crate::host::Kind { host: $host, store: $store };
-            rave_core::conformance!(suite, || super::super::super::suite::steady(super::super::KIND));
-            rave_core::conformance!(suite_with_cuts, || super::super::super::suite::with_cuts(super::super::KIND));
+            rave_core::conformance!(suite, || super::super::super::suite::undisturbed(super::super::KIND));
+            rave_core::conformance!(suite_with_cuts, || super::super::super::suite::with_cuts(super::super::KIND), multi_thread);
             checks! {
                 suite { the_manifest_denies_what_the_protocol_lacks, }
                 resume {
@@ -69,7 +69,7 @@ hosts! {
 
 mod rave_level {
     rave_core::conformance!(suite, crate::suite::led);
-    rave_core::conformance!(suite_with_promotion, crate::suite::led_until_disturbed);
+    rave_core::conformance!(suite_with_promotion, crate::suite::led_until_disturbed, multi_thread);
 }
 
 /// No case of the suite gets lost on the way here.

@@ -2,8 +2,8 @@
 
 use crate::host::{Database, Kind, Node};
 use rave_core::conformance::Harness;
-use rave_level::{AbstractLevel, RaveLevel, Role};
-use std::sync::Arc;
+use rave_level::{AbstractLevel, AbstractLevelExt, RaveLevel, Role};
+use std::{sync::Arc, time::Duration};
 
 /// Cases that fail because of a mistake of the JavaScript store under the host.
 ///
@@ -21,30 +21,33 @@ fn failing(kind: Kind) -> &'static [(&'static str, &'static str)] {
     if kind.store == "classic" { FAILING_ON_CLASSIC } else { &[] }
 }
 
-async fn harness(database: &Arc<Database>) -> Harness {
+/// A guest, and a harness of it that nothing happens to.
+async fn guest(kind: Kind) -> (Arc<Database>, RaveLevel, Harness) {
+    let database = Arc::new(Database::open(Node::shared(), kind));
+    let level = database.guest().await;
     let again = database.clone();
-    Harness::new(database.guest().await)
-        .keeping(database.clone())
-        .reopening(move || {
+    let harness =
+        Harness::new(level.clone()).keeping(database.clone()).known_to_fail(failing(kind)).reopening(move || {
             let database = again.clone();
             async move { Arc::new(database.guest().await) as Arc<dyn AbstractLevel> }
-        })
-        .known_to_fail(failing(database.kind))
+        });
+    (database, level, harness)
 }
 
-/// A guest of a host that nothing happens to.
-pub async fn steady(kind: Kind) -> Harness {
-    let database = Arc::new(Database::open(Node::shared(), kind));
-    harness(&database).await
+pub async fn undisturbed(kind: Kind) -> Harness {
+    guest(kind).await.2
 }
 
 /// A guest that loses its connection in the midst of each case.
 pub async fn with_cuts(kind: Kind) -> Harness {
-    let database = Arc::new(Database::open(Node::shared(), kind));
-    let cut = database.clone();
-    harness(&database).await.disturbing(move || {
-        cut.cut();
-        async {}
+    let (database, level, harness) = guest(kind).await;
+    harness.disturbing(move || {
+        database.cut();
+        let level = level.clone();
+        async move {
+            // The case goes on with another connection, not with what is still here of the one before.
+            let _ = level.get("").await;
+        }
     })
 }
 
@@ -78,7 +81,7 @@ pub async fn led_until_disturbed() -> Harness {
             if let Some(leader) = leader {
                 leader.ask("close");
                 while level.role() != Role::Leader {
-                    tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+                    tokio::time::sleep(Duration::from_millis(1)).await;
                 }
             }
         }
