@@ -248,6 +248,28 @@ fn a_million_keys_at_once() {
 }
 
 #[test]
+fn values_that_do_not_fit_an_answer_together() {
+    for mut stage in Stage::all() {
+        // More than any cache holds, so that each reading of a value is another copy.
+        let big: Vec<_> = (0..40).map(|number| format!("big{number:02}")).collect();
+        for key in &big {
+            stage.native().put(key, &key.repeat(200_000));
+        }
+        let bound = bound(&stage);
+        let keys: Vec<u8> = big.iter().flat_map(|key| bytes(2, key)).collect();
+        let mut peer = stage.dial();
+        peer.send(&frame(GET_MANY, &[number(1, 7), keys.repeat(40)].concat()));
+        let answer = peer.hear().unwrap_or_else(|| panic!("{}: no answer", stage.name));
+        assert_eq!((answer.tag, answer.id()), (GET_MANY_CALLBACK, 7), "{}", stage.name);
+        assert_eq!(answer.error().as_deref(), Some("LEVEL_NOT_SUPPORTED"), "{}", stage.name);
+        within(&stage, bound, "1,600 megabytes were asked for");
+        stage.native().ok(serde_json::json!({"op": "clear", "gte": "big00", "lte": "big39"}));
+        stage.check("values that do not fit");
+        stage.end();
+    }
+}
+
+#[test]
 fn peers_that_ask_and_never_read() {
     let batch = {
         let operation = bytes(2, [bytes(1, "del"), bytes(2, "absent")].concat());

@@ -11,6 +11,7 @@
 mod guard;
 mod host;
 pub mod machine;
+mod many;
 mod serve;
 
 pub use guard::{GuardedLevel, HostWrite, WriteHook};

@@ -4,6 +4,7 @@ use crate::{
     GuardedLevel,
     host::Shared,
     machine::{Config, Machine, Outcome, Work},
+    many::get_many,
 };
 use bytes::BytesMut;
 use rave_core::{AbstractLevel, Error, LevelIterator, ReadOptions, Result, WriteOptions, resume_iterator};
@@ -126,7 +127,7 @@ impl Session {
     async fn execute(&mut self, work: Work, shared: &Shared) -> Outcome {
         match work {
             Work::Get(key) => Outcome::Get(self.store.get_opts(key, ReadOptions::default()).await),
-            Work::GetMany(keys) => Outcome::GetMany(self.store.get_many_opts(keys, ReadOptions::default()).await),
+            Work::GetMany(keys) => Outcome::GetMany(get_many(&self.store, keys, shared.options.limits.max_frame).await),
             Work::Write { batch, sync } => Outcome::Done(self.store.write_opts(batch, WriteOptions { sync }).await),
             Work::Clear(options) => Outcome::Done(self.store.clear_opts(options).await),
             Work::Open { id, options, position, page } => {
