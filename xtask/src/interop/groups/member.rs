@@ -13,7 +13,7 @@ use std::{
     fmt,
     io::{BufRead as _, BufReader, Read, Write as _},
     path::{Path, PathBuf},
-    process::{Child, ChildStdin, Command, Stdio},
+    process::{Child, ChildStdin, Command, ExitStatus, Stdio},
     sync::{
         Arc, Condvar, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -117,8 +117,9 @@ struct Heard {
     /// The names of all events.
     events: Vec<String>,
     ended: bool,
-    /// Its last words, for people.
+    /// What it said on stderr, and whether that was all.
     errors: String,
+    errors_ended: bool,
 }
 
 /// A process, which is killed when this is dropped.
@@ -154,6 +155,8 @@ impl Member {
                 for line in BufReader::new(errors).lines().map_while(Result::ok) {
                     lock(&heard.0).errors += &format!("{line}; ");
                 }
+                lock(&heard.0).errors_ended = true;
+                heard.1.notify_all();
             });
         }
         let input = Mutex::new(child.stdin.take());
@@ -190,11 +193,7 @@ impl Member {
         let reply = self.reply(id)?;
         match &reply {
             Some(reply) => ensure!(reply["ok"] == true, "{self}: request {id} got {reply}"),
-            None => ensure!(
-                self.dismissed.load(Ordering::Relaxed),
-                "{self} ended by itself: {}",
-                lock(&self.heard.0).errors
-            ),
+            None => ensure!(self.dismissed.load(Ordering::Relaxed), "{self} ended by itself: {}", self.last_words()?),
         }
         Ok(reply)
     }
@@ -230,6 +229,18 @@ impl Member {
 
     pub fn wait_for(&self, event: &str) -> Result<()> {
         self.hear(&format!("the event {event}"), |heard| heard.events.iter().any(|name| name == event).then_some(()))
+    }
+
+    /// How it ended, for people.
+    fn last_words(&self) -> Result<String> {
+        let status = self.ended()?;
+        let errors = self.hear("its last words", |heard| heard.errors_ended.then(|| heard.errors.clone()))?;
+        Ok(format!("{status}; {errors}"))
+    }
+
+    /// Waits until it has ended.
+    fn ended(&self) -> Result<ExitStatus> {
+        eventually(&format!("{self} ends"), || Ok(lock(&self.child).try_wait()?))
     }
 
     fn hear<T>(&self, what: &str, mut condition: impl FnMut(&mut Heard) -> Option<T>) -> Result<T> {
@@ -279,9 +290,9 @@ impl Member {
 
     /// Waits until it has left.
     pub fn left(&self) -> Result<()> {
-        let status = eventually(&format!("{self} ends"), || Ok(lock(&self.child).try_wait()?))?;
+        let status = self.ended()?;
         self.hear("the end of what it said", |heard| heard.ended.then_some(()))?;
-        ensure!(status.success(), "{self} ended with {status}: {}", lock(&self.heard.0).errors);
+        ensure!(status.success(), "{self} ended with {}", self.last_words()?);
         Ok(())
     }
 }
