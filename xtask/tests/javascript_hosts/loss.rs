@@ -1,6 +1,7 @@
 //! What becomes of operations whose answer is lost, by policy.
 
 use crate::host::{Database, Node};
+use futures::future::BoxFuture;
 use rave_level::{AbstractLevelExt, Batch, Bytes, Code, Effect, KeyRange, RaveLevel, Result, RetryPolicy};
 use std::{sync::Arc, time::Duration};
 
@@ -76,6 +77,32 @@ pub async fn never_fails_whatever_was_asked(database: Arc<Database>) {
     let error = read_with_its_answer_lost(&database, &level).await.unwrap_err();
     assert_eq!((error.code(), error.effect()), (Code::ConnectionLost, Effect::None), "{error}");
     assert_eq!(level.get("a").await.unwrap(), text("newer"));
+}
+
+/// Writes that are on their way when the connection is cut take effect in their order, what is sent again included.
+pub async fn writes_keep_their_order(database: Arc<Database>) {
+    let level = database.guest().await;
+    for round in 0..10_u64 {
+        level.put("old", "").await.unwrap();
+        let mut writes: Vec<BoxFuture<'_, Result<()>>> = Vec::new();
+        for number in 0..200 {
+            writes.push(match number {
+                100 => Box::pin(level.clear(KeyRange::all())),
+                _ if number % 3 == 0 => Box::pin(level.write(Batch::new().put("a", "").put("a", number.to_string()))),
+                _ => Box::pin(level.put("a", number.to_string())),
+            });
+        }
+        for write in &mut writes {
+            assert!(futures::poll!(write).is_pending());
+        }
+        // Anywhere among them.
+        tokio::time::sleep(Duration::from_micros(round * 300)).await;
+        database.cut();
+        for outcome in futures::future::join_all(writes).await {
+            outcome.unwrap();
+        }
+        assert_eq!(level.get_many(vec!["a", "old"]).await.unwrap(), [text("199"), None], "round {round}");
+    }
 }
 
 /// Reading several keys or iterating over a database that is closing crashes a JavaScript process. A guest with a

@@ -39,6 +39,7 @@ macro_rules! hosts {
                     always_writes_again,
                     safe_says_that_the_effect_is_unknown,
                     never_fails_whatever_was_asked,
+                    writes_keep_their_order,
                     a_crash_of_the_host_ends_at_the_deadline,
                     a_crash_of_the_host_waits_for_the_next_one,
                 }
