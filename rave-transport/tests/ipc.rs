@@ -7,7 +7,7 @@ use std::{
     fs,
     io::{BufRead as _, BufReader, Read as _, Write as _},
     os::unix::{
-        fs::{FileTypeExt as _, PermissionsExt as _, symlink},
+        fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _, symlink},
         net::{UnixListener, UnixStream},
         process::CommandExt as _,
     },
@@ -149,8 +149,8 @@ async fn a_socket_that_was_taken_away_is_made_again() {
     assert!(is_served(&transport).await);
     for taken in [false, true] {
         fs::remove_file(&socket).unwrap();
-        // Somebody else's, which cannot lead since the lock is ours.
-        let _other = taken.then(|| UnixListener::bind(&socket).unwrap());
+        // What a dead process has left.
+        drop(taken.then(|| UnixListener::bind(&socket).unwrap()));
         assert!(!is_served(&transport).await);
         let served_again = async {
             while !is_served(&transport).await {
@@ -163,6 +163,65 @@ async fn a_socket_that_was_taken_away_is_made_again() {
     stop.send(()).unwrap();
     serving.await.unwrap().close().await.unwrap();
     assert!(!socket.exists(), "the new socket is taken down too");
+}
+
+/// Lets the listener's watch look at least twice.
+async fn watched(listener: &mut Box<dyn Listener>) {
+    assert!(timeout(Duration::from_millis(1200), listener.accept()).await.is_err(), "nobody dials");
+}
+
+#[tokio::test]
+async fn the_socket_of_another_database_at_the_same_path_is_left_alone() {
+    let root = tempfile::tempdir().unwrap();
+    let (db, moved) = (root.path().join("db"), root.path().join("moved"));
+    for gone in [
+        |db: &Path, moved: &Path| fs::rename(db, moved).unwrap(),
+        |db: &Path, _: &Path| {
+            fs::remove_dir_all(db).unwrap();
+        },
+    ] {
+        fs::create_dir(&db).unwrap();
+        let transport = IpcTransport::for_directory(&db).unwrap();
+        let mut old = transport.listen().await.unwrap();
+        gone(&db, &moved);
+        watched(&mut old).await;
+        assert!(!db.exists(), "nothing is made where the database was");
+        fs::create_dir(&db).unwrap();
+        watched(&mut old).await;
+        assert!(nobody_home(&transport).await, "the new database has no leader yet");
+        let mut new = transport.listen().await.unwrap();
+        watched(&mut old).await;
+        meet(&transport, &mut new).await;
+        old.close().await.unwrap();
+        meet(&transport, &mut new).await;
+        new.close().await.unwrap();
+        fs::remove_dir_all(&db).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn who_answers_at_the_socket_is_not_displaced() {
+    let (_directory, transport, socket) = directory();
+    let mut listener = transport.listen().await.unwrap();
+    fs::remove_file(&socket).unwrap();
+    let other = UnixListener::bind(&socket).unwrap();
+    let inode = || fs::metadata(&socket).map(|metadata| metadata.ino()).unwrap_or(0);
+    let others = inode();
+    watched(&mut listener).await;
+    assert_eq!(inode(), others);
+    drop(other);
+    // Now it is what a dead process has left.
+    let start = std::time::Instant::now();
+    let probe = loop {
+        match UnixStream::connect(&socket) {
+            Ok(probe) => break probe,
+            Err(_) if start.elapsed() < DEADLINE => watched(&mut listener).await,
+            Err(error) => panic!("{error}"),
+        }
+    };
+    drop(timeout(DEADLINE, listener.accept()).await.unwrap().unwrap());
+    drop(probe);
+    meet(&transport, &mut listener).await;
 }
 
 #[tokio::test]

@@ -131,11 +131,33 @@ fn foreign(path: &Path, owner: u32) -> Error {
     Error::new(Code::Io, text)
 }
 
+/// Which file it is, whatever it is called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Identity {
+    device: u64,
+    inode: u64,
+}
+
+impl From<&fs::Metadata> for Identity {
+    fn from(metadata: &fs::Metadata) -> Self {
+        Self { device: metadata.dev(), inode: metadata.ino() }
+    }
+}
+
 pub(super) fn listen(place: &Place) -> Result<UnixListener> {
+    let database = database(place);
     let (socket, made) = replace(place)?;
     let mut watch = interval_at(Instant::now() + WATCH, WATCH);
     watch.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    Ok(UnixListener { place: place.clone(), socket, made: Some(made), watch, unreachable: false })
+    Ok(UnixListener { place: place.clone(), database, socket, made: Some(made), watch, unreachable: false })
+}
+
+/// Which directory the database has at the moment, where there is one.
+fn database(place: &Place) -> Option<Identity> {
+    match place {
+        Place::Directory(path) => fs::metadata(path).ok().as_ref().map(Identity::from),
+        Place::Socket(_) => None,
+    }
 }
 
 /// Makes the socket, in place of one that is there already.
@@ -153,7 +175,7 @@ fn replace(place: &Place) -> Result<(Socket, Made)> {
     let socket = bind(&path).map_err(|error| Error::io(format!("listening at \"{}\"", path.display()), error))?;
     let metadata = fs::symlink_metadata(&path)
         .map_err(|error| Error::io(format!("looking at the new socket \"{}\"", path.display()), error))?;
-    Ok((socket, Made { path, device: metadata.dev(), inode: metadata.ino() }))
+    Ok((socket, Made { path, identity: Identity::from(&metadata) }))
 }
 
 fn bind(path: &Path) -> io::Result<Socket> {
@@ -178,6 +200,8 @@ fn bind(path: &Path) -> io::Result<Socket> {
 #[derive(Debug)]
 pub(super) struct UnixListener {
     place: Place,
+    /// The directory that it was made for.
+    database: Option<Identity>,
     socket: Socket,
     made: Option<Made>,
     watch: Interval,
@@ -190,27 +214,41 @@ impl UnixListener {
     /// JavaScript process that lost the lock while it became the leader removes the next leader's socket, and so do
     /// people who tidy up.
     ///
+    /// It is made again only where the caller's lock still protects it. A database that was moved or deleted is not at its
+    /// path any more, and another one may be: that has its own lock and its own leader. And who answers at the socket is
+    /// never displaced.
+    ///
     /// Errors: another host has this very place now.
     fn stay_reachable(&mut self) -> Result<()> {
         let Some(made) = &self.made else { return Ok(()) };
-        match (made.is_there(), &self.place) {
-            (Ok(Some(true)), _) => return Ok(()),
-            // The database's lock is ours, so whatever took the place does not lead. A socket by itself has no lock.
-            (Ok(Some(false)), Place::Socket(path)) => {
+        let there = made.is_there();
+        if matches!(there, Ok(Some(true))) {
+            self.unreachable = false;
+            return Ok(());
+        }
+        let again = match &self.place {
+            // A socket by itself has no lock.
+            Place::Socket(path) if matches!(there, Ok(Some(false))) => {
                 let message = format!("another process has taken the place of the socket \"{}\"", path.display());
                 return Err(Error::new(Code::Locked, message));
             }
-            _ => {}
-        }
-        match replace(&self.place) {
+            Place::Directory(path) if self.database.is_none() || database(&self.place) != self.database => {
+                Err(format!("the database is not at \"{}\" any more", path.display()))
+            }
+            Place::Directory(_) if answers(&made.path) => {
+                Err(format!("another process listens at \"{}\"", made.path.display()))
+            }
+            _ => replace(&self.place).map_err(|error| error.to_string()),
+        };
+        match again {
             Ok((socket, made)) => {
                 tracing::warn!(path = %made.path.display(), "the socket had vanished and was made again");
                 self.socket = socket;
                 self.made = Some(made);
                 self.unreachable = false;
             }
-            Err(error) if !self.unreachable => {
-                tracing::warn!(%error, "the socket has vanished and cannot be made again; trying on");
+            Err(reason) if !self.unreachable => {
+                tracing::warn!(reason, "no new guest can reach this process: its socket is gone");
                 self.unreachable = true;
             }
             Err(_) => {}
@@ -219,19 +257,30 @@ impl UnixListener {
     }
 }
 
+/// Whether somebody listens at this socket, as far as can be told without waiting.
+fn answers(path: &Path) -> bool {
+    let connected = socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::STREAM, None).and_then(|socket| {
+        socket.set_nonblocking(true)?;
+        socket.connect(&socket2::SockAddr::unix(path)?)
+    });
+    match connected {
+        Ok(()) => true,
+        Err(error) => !matches!(error.raw_os_error().map(Errno::from_raw), Some(Errno::ENOENT | Errno::ECONNREFUSED)),
+    }
+}
+
 /// The socket file a listener made.
 #[derive(Debug)]
 struct Made {
     path: PathBuf,
-    device: u64,
-    inode: u64,
+    identity: Identity,
 }
 
 impl Made {
     /// Whether it is at its path; `None` if nothing is.
     fn is_there(&self) -> io::Result<Option<bool>> {
         match fs::symlink_metadata(&self.path) {
-            Ok(metadata) => Ok(Some(metadata.dev() == self.device && metadata.ino() == self.inode)),
+            Ok(metadata) => Ok(Some(Identity::from(&metadata) == self.identity)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
         }
