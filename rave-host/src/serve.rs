@@ -13,17 +13,19 @@ use rave_transport::{
     wire::{FrameDecoder, FrameError, Request, message::StatusReply},
 };
 use std::{collections::HashMap, io, sync::atomic::Ordering};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 
 /// Bytes read at once.
 const READ_CHUNK: usize = 64 << 10;
+/// Bytes that are read before those read earlier are worked off: no less than a socket holds of a guest that has gone.
+const READ_AHEAD: usize = 256 << 10;
 /// Bytes of answers that are sent before further work begins.
 const WRITE_CHUNK: usize = 256 << 10;
 
 /// Serves until the guest leaves, breaks the protocol, or the host leaves. The reason is for the log.
 ///
-/// Requests are executed one after the other and answers are written before more is read, so a guest that does not read
-/// its answers stops only its own requests.
+/// Requests are executed one after the other and answers are written before more is executed, so a guest that does not
+/// read its answers stops only its own requests.
 pub(crate) async fn serve(connection: Connection, shared: &Shared) -> Result<(), String> {
     let Connection { mut reader, mut writer, peer } = connection;
     let mut leaving = shared.leaving.subscribe();
@@ -43,19 +45,30 @@ pub(crate) async fn serve(connection: Connection, shared: &Shared) -> Result<(),
     };
     let mut decoder = FrameDecoder::new(shared.options.limits);
     let mut input = BytesMut::new();
+    // The guest says nothing more: it waits for answers, or it has gone.
+    let mut ended = false;
     tracing::debug!(?peer, "serving a guest");
     loop {
         // Everything that is there, then its answers, then more.
         let broken = receive(&mut session.machine, &mut decoder, &mut input);
+        let received = input.len();
         let before = session.machine.served();
         while let Some(work) = session.machine.next_work() {
-            let outcome = session.execute(work, shared).await;
-            session.machine.complete(outcome);
-            if session.machine.output().len() >= WRITE_CHUNK
+            // What a guest that has gone wanted to write must not undo what it writes on its next connection.
+            if !ended && matches!(work, Work::Write { .. } | Work::Clear(_)) {
+                match read_ahead(&mut reader, &mut input).await {
+                    Ok(end) => ended = end,
+                    Err(error) => return lost(&error),
+                }
+            }
+            // Sending answers tells whether a guest that says nothing more has gone.
+            if (ended || session.machine.output().len() >= WRITE_CHUNK)
                 && let Err(error) = writer.write_all_buf(session.machine.output()).await
             {
                 return lost(&error);
             }
+            let outcome = session.execute(work, shared).await;
+            session.machine.complete(outcome);
         }
         shared.operations.fetch_add(session.machine.served() - before, Ordering::Relaxed);
         let left = *leaving.borrow_and_update();
@@ -71,6 +84,9 @@ pub(crate) async fn serve(connection: Connection, shared: &Shared) -> Result<(),
             let _ = writer.shutdown().await;
             return Ok(());
         }
+        if input.len() > received {
+            continue;
+        }
         input.reserve(READ_CHUNK);
         tokio::select! {
             biased;
@@ -82,6 +98,19 @@ pub(crate) async fn serve(connection: Connection, shared: &Shared) -> Result<(),
             _ = leaving.changed() => {}
         }
     }
+}
+
+/// Reads what is there without waiting for more. Whether that is all there will ever be.
+async fn read_ahead(reader: &mut (impl AsyncRead + Unpin), input: &mut BytesMut) -> io::Result<bool> {
+    while input.len() < READ_AHEAD {
+        input.reserve(READ_CHUNK);
+        tokio::select! {
+            biased;
+            read = reader.read_buf(input) => if read? == 0 { return Ok(true) },
+            () = std::future::ready(()) => return Ok(false),
+        }
+    }
+    Ok(false)
 }
 
 /// That a guest goes away, whether it has finished or was killed, is nothing to warn of.

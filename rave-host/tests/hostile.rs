@@ -2,7 +2,7 @@
 
 use bytes::{Bytes, BytesMut};
 use rave_core::{AbstractLevel, AbstractLevelExt, MemoryLevel};
-use rave_host::{Host, HostOptions};
+use rave_host::{Host, HostOptions, HostWrite, WriteHook};
 use rave_transport::{
     Connect, Connection, MemoryTransport, Transport,
     wire::{
@@ -10,7 +10,13 @@ use rave_transport::{
         message::{self, Get, GetMany, Put, RangeOptions},
     },
 };
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc, Mutex,
+        mpsc::{Receiver, Sender, channel},
+    },
+    time::Duration,
+};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 struct Peer {
@@ -199,6 +205,43 @@ async fn one_connection_too_many_is_turned_away_until_another_ends() {
     })
     .await;
     one.is_served().await;
+}
+
+/// Lets the first write take as long as the test says.
+#[derive(Debug)]
+struct SlowFirst(Mutex<Option<(Sender<()>, Receiver<()>)>>);
+
+impl WriteHook for SlowFirst {
+    fn before(&self, _: HostWrite<'_>) -> rave_core::Result<()> {
+        Ok(())
+    }
+
+    fn after(&self, _: HostWrite<'_>) {
+        if let Some((begun, go_on)) = self.0.lock().unwrap().take() {
+            begun.send(()).unwrap();
+            go_on.recv().unwrap();
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_peer_that_has_gone_still_waited_for_is_not_done() {
+    let ((begun, begins), (go_on, goes_on)) = (channel(), channel());
+    let hook = Arc::new(SlowFirst(Mutex::new(Some((begun, goes_on)))));
+    let (host, transport, store) = start(HostOptions { hook: Some(hook), ..HostOptions::default() }).await;
+    let mut peer = Peer::connect(&transport).await;
+    peer.say(&[put(1, "first"), put(2, "second")]).await;
+    tokio::task::block_in_place(|| begins.recv()).unwrap();
+    drop(peer);
+    go_on.send(()).unwrap();
+    soon(async {
+        while host.stats().guests > 0 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    })
+    .await;
+    assert!(store.get("first").await.unwrap().is_some());
+    assert!(store.get("second").await.unwrap().is_none());
 }
 
 #[tokio::test]

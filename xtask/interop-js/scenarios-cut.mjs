@@ -147,11 +147,37 @@ async function waitForTheFirstConnection (stage) {
   return 'answered'
 }
 
+// A guest asks again on its next connection. What the host still had from the connection before must not undo that.
+async function undoesNothing (stage) {
+  const ROUNDS = 50
+  const host = await stage.host()
+  const { request } = stage.codec
+  const keys = numbered(ROUNDS)
+  for (const key of keys) {
+    const before = stage.peer(host)
+    for (let id = 0; id < 400; id++) {
+      before.send(request.put, { id, key: Buffer.from(`other${id}`), value: Buffer.alloc(0) })
+      before.send(request.clear, { id, options: { gt: Buffer.from('~'), limit: -1, reverse: false } })
+    }
+    before.send(request.del, { id: 400, key: Buffer.from(key) })
+    await before.next()
+    await before.close()
+    const after = stage.peer(host)
+    after.send(request.put, { id: 1, key: Buffer.from(key), value: Buffer.alloc(0) })
+    await after.next()
+    await after.close()
+  }
+  const { guest: db } = await stage.guest(host)
+  assert.deepEqual(await db.keys({ lt: 'other' }).all(), keys)
+  return `${ROUNDS} puts after connections with as many deletions`
+}
+
 export default {
   'a guest that connects late': waitForTheFirstConnection,
   ...Object.fromEntries(Object.keys(OPERATIONS).flatMap((kind) => [
     [`${kind} with retry, cut`, (stage) => cutWithRetry(stage, kind)],
     [`${kind} without retry, cut`, (stage) => cutWithoutRetry(stage, kind)]
   ])),
-  'hundreds of operations in flight, cut again and again': cutInFlight
+  'hundreds of operations in flight, cut again and again': cutInFlight,
+  'a connection that has ended undoes nothing': undoesNothing
 }
