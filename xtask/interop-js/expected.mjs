@@ -2,9 +2,10 @@
 
 // The keys of a range, in the order of an iterator. Keys are strings of ASCII.
 export function select (keys, { gt, gte, lt, lte, reverse = false, limit = -1 } = {}) {
-  const low = gte !== undefined ? (key) => key >= gte : gt !== undefined ? (key) => key > gt : () => true
-  const high = lte !== undefined ? (key) => key <= lte : lt !== undefined ? (key) => key < lt : () => true
-  const selected = [...keys].sort().filter((key) => low(key) && high(key))
+  const selected = [...keys].sort().filter((key) => {
+    const above = gte !== undefined ? key >= gte : gt === undefined || key > gt
+    return above && (lte !== undefined ? key <= lte : lt === undefined || key < lt)
+  })
   if (reverse) selected.reverse()
   return limit < 0 ? selected : selected.slice(0, limit)
 }
@@ -12,7 +13,8 @@ export function select (keys, { gt, gte, lt, lte, reverse = false, limit = -1 } 
 // What an iterator gives after a seek, without a limit: nothing if the target is not in the range.
 export function seek (keys, target, range = {}) {
   const all = select(keys, { ...range, limit: -1 })
-  return select([target], { ...range, limit: -1 }).length === 0 ? [] : all.filter((key) => range.reverse ? key <= target : key >= target)
+  if (select([target], { ...range, limit: -1 }).length === 0) return []
+  return all.filter((key) => range.reverse ? key <= target : key >= target)
 }
 
 // Every combination of a few bounds, directions and limits.
@@ -28,4 +30,5 @@ export function * ranges (bounds, limits) {
   }
 }
 
-export const numbered = (count, from = 0) => Array.from({ length: count }, (_, index) => String(from + index).padStart(6, '0'))
+// Keys in the order of their numbers.
+export const numbered = (count) => Array.from({ length: count }, (_, index) => String(index).padStart(6, '0'))

@@ -9,7 +9,12 @@ import { MemoryLevel } from 'memory-level'
 
 const { values: { listen, store, 'read-only': readonly }, positionals: [version, directory] } = parseArgs({
   allowPositionals: true,
-  options: { listen: { type: 'string' }, store: { type: 'string' }, json: { type: 'boolean' }, 'read-only': { type: 'boolean' } }
+  options: {
+    listen: { type: 'string' },
+    store: { type: 'string' },
+    json: { type: 'boolean' },
+    'read-only': { type: 'boolean' }
+  }
 })
 const { ManyLevelHost } = (await import(`many-level-${version}`)).default
 const db = store === 'memory' ? new MemoryLevel() : new ClassicLevel(directory)

@@ -3,6 +3,8 @@
 import assert from 'node:assert/strict'
 import { numbered, select } from './expected.mjs'
 
+const put = (key, value) => ({ type: 'put', key, value })
+
 async function manyGuests (stage) {
   const GUESTS = 8
   const host = await stage.host()
@@ -38,7 +40,7 @@ async function inOrder (stage) {
     waiting.push(
       db.put('x', value),
       sees(db.get('x'), value),
-      db.batch([{ type: 'put', key: 'x', value: 'no' }, { type: 'put', key: 'y', value }, { type: 'put', key: 'x', value }]),
+      db.batch([put('x', 'no'), put('y', value), put('x', value)]),
       sees(db.getMany(['x', 'y']), [value, value]),
       sees(db.keys({ lt: '~' }).all(), ['x', 'y']),
       db.del('x'),
@@ -137,7 +139,11 @@ async function bigValues (stage) {
   const { guest: db } = await stage.guest(host, { valueEncoding: 'buffer' })
   const { guest: other } = await stage.guest(host, { valueEncoding: 'buffer' })
   const big = (seed) => Buffer.alloc(10_000_000, Buffer.from(`${seed} is what it says, `))
-  await Promise.all([db.put('a', big('a')), db.batch([{ type: 'put', key: 'b', value: big('b') }, { type: 'put', key: 'c', value: big('c') }]), db.put('small', Buffer.from('1'))])
+  await Promise.all([
+    db.put('a', big('a')),
+    db.batch([put('b', big('b')), put('c', big('c'))]),
+    db.put('small', Buffer.from('1'))
+  ])
   assert.ok((await other.get('a')).equals(big('a')))
   const [b, none, c, small] = await other.getMany(['b', 'none', 'c', 'small'])
   assert.ok(b.equals(big('b')) && none === undefined && c.equals(big('c')) && small.equals(Buffer.from('1')))
@@ -160,7 +166,8 @@ async function manyKeys (stage) {
   }
   await Promise.all(batches)
   assert.deepEqual(await db.keys().all(), keys)
-  assert.deepEqual(await db.values({ reverse: true, limit: 20_000 }).all(), [...keys].reverse().slice(0, 20_000).map((key) => `value of ${key}`))
+  const last = [...keys].reverse().slice(0, 20_000).map((key) => `value of ${key}`)
+  assert.deepEqual(await db.values({ reverse: true, limit: 20_000 }).all(), last)
   const some = keys.filter((_, index) => index % 7 === 0)
   assert.deepEqual(await db.getMany(some), some.map((key) => `value of ${key}`))
   await db.clear({ limit: 10_000 })

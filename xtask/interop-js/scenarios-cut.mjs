@@ -15,6 +15,8 @@ const PLACES = [
 // How often in a row the same request is cut.
 const TIMES = [1, 2, 5]
 
+const put = (key, value) => ({ type: 'put', key, value })
+
 // One operation of each kind: how it is named on the wire, on which answer to cut, what it does to a database with the
 // key `old`, and the keys and result that must come of it.
 const OPERATIONS = {
@@ -24,7 +26,7 @@ const OPERATIONS = {
   del: { answer: 'callback', run: (db) => db.del('old'), after: [] },
   batch: {
     answer: 'callback',
-    run: (db) => db.batch([{ type: 'put', key: 'a', value: '1' }, { type: 'del', key: 'old' }, { type: 'put', key: 'b', value: '' }]),
+    run: (db) => db.batch([put('a', '1'), { type: 'del', key: 'old' }, put('b', '')]),
     after: ['a', 'b']
   },
   clear: { answer: 'callback', run: (db) => db.clear({ gte: 'old' }), after: [] },
@@ -53,7 +55,8 @@ class Cutter {
 async function cast (stage, kind, retry) {
   const host = await stage.host()
   const cutter = new Cutter()
-  const { guest: db, wire } = await stage.guest(host, { retry }, cutter.watch(stage.codec, kind, OPERATIONS[kind].answer))
+  const watch = cutter.watch(stage.codec, kind, OPERATIONS[kind].answer)
+  const { guest: db, wire } = await stage.guest(host, { retry }, watch)
   const { guest: other } = await stage.guest(host, { retry: true })
   const reset = async () => {
     await other.clear()
@@ -101,7 +104,7 @@ async function cutInFlight (stage) {
   const host = await stage.host()
   const { guest: other } = await stage.guest(host, { retry: true })
   const old = numbered(COUNT).map((key) => `old${key}`)
-  await other.batch(['', 'out'].flatMap((prefix) => old.map((key) => ({ type: 'put', key: prefix + key, value: key }))))
+  await other.batch(['', 'out'].flatMap((prefix) => old.map((key) => put(prefix + key, key))))
 
   // There are more than a thousand answers; the connection ends after a hundred, again and again.
   let cuts = 0
@@ -120,7 +123,7 @@ async function cutInFlight (stage) {
     waiting.push(
       db.put(`new${key}`, key),
       db.get(key).then((value) => assert.equal(value, key)),
-      db.batch([{ type: 'put', key: `one${key}`, value: key }, { type: 'put', key: `two${key}`, value: key }]),
+      db.batch([put(`one${key}`, key), put(`two${key}`, key)]),
       db.getMany([key, `none${key}`]).then((values) => assert.deepEqual(values, [key, undefined])),
       db.get(`none${key}`).then(() => assert.fail('a missing key'), ({ code }) => assert.equal(code, 'LEVEL_NOT_FOUND')),
       db.clear({ gte: `gap${key}`, lt: `gap${key}~` }),

@@ -5,7 +5,7 @@ import assert from 'node:assert/strict'
 const VALUES = {
   utf8: ['', 'text', 'žluťoučký 🐎 \u0000'],
   json: [0, '', false, [], { a: [1, { b: null }] }],
-  buffer: [Buffer.alloc(0), Buffer.from([0, 255, 128, 10]), Buffer.from(Array.from({ length: 256 }, (_, byte) => byte))],
+  buffer: [Buffer.alloc(0), Buffer.from([0, 255, 128, 10]), Buffer.from([...Array(256).keys()])],
   view: [new Uint8Array(0), new Uint8Array([0, 255, 128])],
   hex: ['', '00ff80'],
   base64: ['', 'AP+A']
@@ -63,7 +63,7 @@ async function keys (stage) {
 
   // Keys that were objects come back as such.
   await text.put({ a: 1 }, [2], { keyEncoding: 'json', valueEncoding: 'json' })
-  assert.deepEqual(await text.iterator({ gte: '{', lt: '|', keyEncoding: 'utf8', valueEncoding: 'utf8' }).all(), [['{', '{'], ['{\u0000', '{\u0000'], ['{"a":1}', '[2]']])
+  assert.deepEqual(await text.iterator({ gt: '{\u0000', lt: '|' }).all(), [['{"a":1}', '[2]']])
   return `${all.length} keys`
 }
 

@@ -24,7 +24,8 @@ async function readOnly (stage) {
   await assert.rejects(db.sublevel('sub').put('a', '1'), refused)
   // In one go, between reads.
   const answers = await Promise.allSettled([db.get('a'), db.put('a', '1'), db.get('a'), db.clear(), db.get('a')])
-  assert.deepEqual(answers.map(({ status, value, reason }) => value ?? reason.code ?? status), ['a', refused.code, 'a', refused.code, 'a'])
+  const told = answers.map(({ value, reason }) => value ?? reason?.code)
+  assert.deepEqual(told, ['a', refused.code, 'a', refused.code, 'a'])
   assert.equal(await db.get('b'), 'b')
   assert.deepEqual(await db.getMany(['c', 'd']), ['c', undefined])
   assert.deepEqual(await db.keys({ reverse: true, limit: 2 }).all(), ['c', 'b'])
@@ -155,7 +156,12 @@ async function guestCloses (stage) {
     for (const ticks of [0, 1, 5]) {
       const { guest: db, wire } = await stage.guest(host, { retry })
       const waiting = numbered(100).flatMap((key) => [
-        db.get(key), db.put(`new${key}`, key), db.getMany([key]), db.clear({ gt: '~' }), db.iterator().all(), db.batch([{ type: 'del', key: `none${key}` }])
+        db.get(key),
+        db.put(`new${key}`, key),
+        db.getMany([key]),
+        db.clear({ gt: '~' }),
+        db.iterator().all(),
+        db.batch([{ type: 'del', key: `none${key}` }])
       ])
       const settled = Promise.allSettled(waiting)
       for (let tick = 0; tick < ticks; tick++) await new Promise(setImmediate)

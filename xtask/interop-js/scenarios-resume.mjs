@@ -13,8 +13,8 @@ const BOUNDS = ['aab', 'b']
 const LIMITS = [-1, 1, 3]
 const value = (key) => `value of ${key}`
 
-// Per connection a guest gets the first data frame of an iterator, or the first `entries` in it; when it has given those,
-// the connection ends.
+// Per connection a guest gets the first data frame of an iterator, or the first `entries` in it; when it has given
+// those, the connection ends.
 function oneFrame (codec, entries = Infinity) {
   const { request, answer } = codec
   return () => {
@@ -99,8 +99,9 @@ async function resumed (peer, id, message) {
   const { limit = -1, reverse = false, ...bounds } = message.range
   const options = { keys: true, values: false, limit, reverse }
   for (const [name, bound] of Object.entries(bounds)) options[name] = Buffer.from(bound)
-  const { consumed, bookmark, seek } = message
-  peer.send(request.iterator, { id, seq: 0, options, consumed, bookmark: bookmark && Buffer.from(bookmark), seek: seek && Buffer.from(seek) })
+  const { consumed } = message
+  const [bookmark, seek] = [message.bookmark, message.seek].map((key) => key === undefined ? key : Buffer.from(key))
+  peer.send(request.iterator, { id, seq: 0, options, consumed, bookmark, seek })
   const keys = []
   for (;;) {
     const { tag, data } = await peer.next()
@@ -113,7 +114,7 @@ async function resumed (peer, id, message) {
   return keys
 }
 
-// Without a guest: where the host goes on, though the bookmark is deleted, and how much it gives of what a limit leaves.
+// Without a guest: where the host goes on, though the bookmark is deleted, and how much of what a limit leaves.
 async function behindBookmarks (stage, reverse) {
   const { host } = await filled(stage, KEYS)
   const peer = stage.peer(host)

@@ -30,7 +30,9 @@ async function neighbours (stage) {
   // One after the other is cleared, and the others keep what they have.
   for (const [index, level] of levels.entries()) {
     await level.clear()
-    for (const [at, other] of levels.entries()) assert.deepEqual(await other.keys().all(), at <= index ? [] : KEYS, names[at])
+    for (const [at, other] of levels.entries()) {
+      assert.deepEqual(await other.keys().all(), at <= index ? [] : KEYS, names[at])
+    }
   }
   return `${names.length} sublevels, each of another guest`
 }
@@ -53,7 +55,8 @@ async function nested (stage) {
     { type: 'put', sublevel: outer, key: 'x', value: '2' },
     { type: 'del', sublevel: inner, key: 'a' }
   ])
-  assert.deepEqual(await other.getMany(['x', '!outer!x', '!outer!!inner!a', '!outer!a']), ['1', '2', undefined, 'outera'])
+  const found = await other.getMany(['x', '!outer!x', '!outer!!inner!a', '!outer!a'])
+  assert.deepEqual(found, ['1', '2', undefined, 'outera'])
   await inner.clear()
   assert.deepEqual(await deep.keys().all(), [])
   assert.deepEqual(await outer.keys().all(), [...KEYS, 'x'].sort())

@@ -1,5 +1,5 @@
-// abstract-level's own suite through guests of many-level on hosts that are processes of their own: a fresh one for each
-// database that the suite asks for.
+// abstract-level's own suite through guests of many-level on hosts that are processes of their own: a fresh one for
+// each database that the suite asks for.
 
 import { rmSync } from 'node:fs'
 import { join } from 'node:path'

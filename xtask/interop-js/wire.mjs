@@ -81,8 +81,8 @@ class Splitter {
   }
 }
 
-// A guest's connection, made again until it is closed. For each connection `watch` gives a function that sees all frames
-// with their direction, `request` or `answer`, and may return what becomes of them.
+// A guest's connection, made again until it is closed. For each connection `watch` gives a function that sees all
+// frames with their direction, `request` or `answer`, and may return what becomes of them.
 export class Wire {
   #closed = false
   #socket = null

@@ -1,11 +1,11 @@
-// A worker of `cargo xtask interop`: it takes jobs from stdin, one JSON value per line, and tells on stdout of each what
-// was seen or why it failed. It ends, with all that it has started, when stdin does.
+// A worker of `cargo xtask interop`: it takes jobs from stdin, one JSON value per line, and tells on stdout of each
+// what was seen or why it failed. It ends, with all that it has started, when stdin does.
 
 import { writeSync } from 'node:fs'
 import { createInterface } from 'node:readline'
 
-// Performs each job with `perform(job, note)`, which may note what it is about, for the case that it never ends. After a
-// job that never ends, or a mistake in some callback, nobody knows what still goes on, so this process ends, too.
+// Performs each job with `perform(job, note)`, which may note what it is about, for the case that it never ends. After
+// a job that never ends, or a mistake in some callback, nobody knows what still goes on, so this process ends, too.
 export function work (perform, seconds) {
   const tell = (answer) => writeSync(1, JSON.stringify(answer) + '\n')
   const give = (up) => {

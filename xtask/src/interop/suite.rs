@@ -1,7 +1,7 @@
 //! abstract-level's own test suite through JavaScript guests on `rave host`.
 //!
-//! Each database that the suite asks for is a guest of many-level on a fresh process with a fresh store. No assertion may
-//! fail, and none may be missing.
+//! Each database that the suite asks for is a guest of many-level on a fresh process with a fresh store. No assertion
+//! may fail, and none may be missing.
 
 use super::{Context, Tally, host::Hosts, worker::Worker};
 use anyhow::{Result, ensure};

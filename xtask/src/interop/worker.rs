@@ -16,8 +16,8 @@ const PATIENCE: Duration = Duration::from_secs(330);
 /// What a program has started ends with it, so it is given time to do that.
 const FAREWELL: Duration = Duration::from_secs(10);
 
-/// One program. Its process starts with the first job, and anew when it has ended, which it does where a job went so wrong
-/// that something may still be going on.
+/// One program. Its process starts with the first job, and anew when it has ended, which it does where a job went so
+/// wrong that something may still be going on.
 pub struct Worker {
     program: PathBuf,
     running: Option<Running>,
