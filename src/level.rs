@@ -12,6 +12,7 @@ use rave_core::{
     Manifest, ReadOptions, Result, Snapshot, Status, WriteOptions,
 };
 use rave_guest::Guest;
+use rave_host::HostStats;
 use std::{
     fmt,
     sync::{Arc, PoisonError},
@@ -103,9 +104,7 @@ impl RaveLevel {
     /// Errors: `LEVEL_NOT_SUPPORTED` if the leader speaks only the legacy protocol.
     pub async fn leader_status(&self) -> Result<LeaderStatus> {
         loop {
-            let own =
-                self.inner.figures.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(|figures| figures());
-            if let Some(stats) = own {
+            if let Some(stats) = self.own_figures() {
                 return Ok(LeaderStatus {
                     pid: Some(std::process::id()),
                     guests: stats.guests,
@@ -125,10 +124,15 @@ impl RaveLevel {
                     });
                 }
                 // The question waited here for a leader, and now it is this process.
-                Err(_) if self.role() == Role::Leader => tokio::task::yield_now().await,
+                Err(_) if self.own_figures().is_some() => tokio::task::yield_now().await,
                 Err(error) => return Err(error),
             }
         }
+    }
+
+    /// Those of this process, if it leads or is about to.
+    fn own_figures(&self) -> Option<HostStats> {
+        self.inner.figures.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(|figures| figures())
     }
 }
 

@@ -34,7 +34,7 @@ pub struct LeaderInfo {
 pub struct Disconnect {
     /// The leader had answered the greeting.
     pub greeted: bool,
-    /// It had answered something else too.
+    /// It had answered something else too, and kept to the protocol.
     pub served: bool,
     /// The leader said that it leaves.
     pub left: bool,
@@ -116,8 +116,9 @@ pub(crate) async fn drive(
                     Ok(Some(frame)) => match Response::decode(frame) {
                         Ok(response) => {
                             left |= matches!(response, Response::Leaving(_));
-                            served |= state.machine.leader().is_some();
+                            let answers = state.machine.leader().is_some();
                             state.machine.receive(response).map_err(|error| error.to_string())?;
+                            served |= answers;
                         }
                         Err(error) => return Err(format!("the leader broke the protocol: {error}")),
                     },
@@ -127,7 +128,11 @@ pub(crate) async fn drive(
             }
         });
         match news {
-            Err(reason) => break reason,
+            Err(reason) => {
+                // However much it answered before: it would be asked the same again.
+                served = false;
+                break reason;
+            }
             Ok(Some(leader)) => {
                 if let Some(greeted) = greeted.take() {
                     greeted(LeaderInfo {

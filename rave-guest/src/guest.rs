@@ -4,7 +4,7 @@ use crate::{
     Disconnect, LeaderInfo, RetryPolicy,
     driver::drive,
     iterator::GuestIterator,
-    machine::{Leader, Machine, Operation, Reply},
+    machine::{Drained, Leader, Machine, Operation, Reply},
 };
 use async_trait::async_trait;
 use bytes::BytesMut;
@@ -211,10 +211,11 @@ impl Guest {
             }
             let first = promoting.is_none();
             promoting.get_or_insert_with(|| Promoting(&self.shared));
-            for (operation, answer) in queued {
+            for Drained { operation, token, uncertain } in queued {
                 let store = &*store;
                 let mut applied = Box::pin(async move {
-                    let _ = answer.send(execute(store, operation).await);
+                    let judge = |error: Error| if uncertain { error.with_effect(Effect::Unknown) } else { error };
+                    let _ = token.send(execute(store, operation).await.map_err(judge));
                 });
                 if first {
                     applied.await;

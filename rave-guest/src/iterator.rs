@@ -62,6 +62,7 @@ impl GuestIterator {
             let options = IteratorOptions { keys: true, ..self.options.clone() };
             let inner = resume_iterator(&*store, options, position.clone()).await?;
             self.local = Some(Local { inner, position, ended: false });
+            self.guest.shared.with(|state| state.machine.depart(self.id));
         }
         Ok(true)
     }

@@ -43,6 +43,8 @@ struct Iter {
     open_remotely: bool,
     /// The last operation that was submitted before it was opened.
     after: u64,
+    /// Its user goes on with it elsewhere.
+    elsewhere: bool,
 }
 
 impl Iter {
@@ -124,18 +126,23 @@ impl Iterators {
             narrowed: false,
             open_remotely: false,
             after,
+            elsewhere: false,
         };
         self.open.insert(id, iter);
         self.due.insert(id);
         id
     }
 
-    /// Asks for those that wait for it, where `may` says so of the operation before.
-    pub(super) fn open_due(&mut self, legacy: bool, may: impl Fn(u64) -> bool, out: &mut BytesMut) {
+    pub(super) fn any_due(&self) -> bool {
+        !self.due.is_empty()
+    }
+
+    /// Asks for those that were opened before operation `before`.
+    pub(super) fn open_due(&mut self, legacy: bool, before: u64, out: &mut BytesMut) {
         let Self { open, due, woken, .. } = self;
         due.retain(|&id| {
             let Some(iter) = open.get_mut(&id) else { return false };
-            if !may(iter.after) {
+            if iter.after >= before {
                 return true;
             }
             if let Err(error) = iter.send_open(id, legacy, out) {
@@ -244,8 +251,20 @@ impl Iterators {
         }
     }
 
+    pub(super) fn depart(&mut self, id: u32, out: Option<&mut BytesMut>) {
+        self.due.remove(&id);
+        let Some(iter) = self.open.get_mut(&id) else { return };
+        iter.elsewhere = true;
+        if std::mem::take(&mut iter.open_remotely)
+            && let Some(out) = out
+        {
+            Request::IteratorClose(message::IteratorClose { id }).encode(out);
+        }
+    }
+
     pub(super) fn reposition(&mut self, id: u32, position: Position, ended: bool) {
         let Some(iter) = self.open.get_mut(&id) else { return };
+        iter.elsewhere = false;
         iter.forget_received();
         iter.seq = iter.seq.wrapping_add(1);
         iter.position = position;
@@ -301,7 +320,7 @@ impl Iterators {
             iter.open_remotely = false;
             // An iterator that has received everything up to the end delivers that; nothing is asked for again, until a
             // seek.
-            if iter.ended || iter.failed.is_some() {
+            if iter.ended || iter.failed.is_some() || iter.elsewhere {
                 continue;
             }
             iter.forget_received();

@@ -81,6 +81,22 @@ impl<T> Pending<T> {
     fn effect(&self) -> Effect {
         if (self.uncertain || self.on_wire) && self.operation.is_write() { Effect::Unknown } else { Effect::None }
     }
+
+    /// The error of whoever did it last. An earlier leader may have applied it all the same.
+    fn judge(&self, error: Error) -> Error {
+        if self.uncertain && self.operation.is_write() { error.with_effect(Effect::Unknown) } else { error }
+    }
+}
+
+/// An operation taken out of the machine, to be executed elsewhere.
+#[derive(Debug)]
+pub struct Drained<T> {
+    /// What to do.
+    pub operation: Operation,
+    /// Who waits for it.
+    pub token: T,
+    /// It is a write that a leader that was lost may have applied, so whatever error comes of it has effect `Unknown`.
+    pub uncertain: bool,
 }
 
 /// The guest's side of one connection after the other.
@@ -196,8 +212,13 @@ impl<T> Machine<T> {
     /// Takes everything out that is on its way, in order of submission, to be executed elsewhere.
     ///
     /// Requires: no connection.
-    pub fn drain(&mut self) -> Vec<(Operation, T)> {
-        self.take_all().filter_map(|pending| Some((pending.operation, pending.token?))).collect()
+    pub fn drain(&mut self) -> Vec<Drained<T>> {
+        self.take_all()
+            .filter_map(|Pending { operation, token, uncertain, .. }| {
+                let uncertain = uncertain && operation.is_write();
+                Some(Drained { operation, token: token?, uncertain })
+            })
+            .collect()
     }
 
     /// Fails everything that is on its way.
@@ -259,7 +280,7 @@ impl<T> Machine<T> {
                 self.completed.push((token, Err(lost.clone().with_effect(effect))));
             }
         }
-        self.iterators.disconnected((policy == RetryPolicy::Never).then_some(&lost));
+        self.iterators.disconnected((policy == RetryPolicy::Never && greeted).then_some(&lost));
     }
 
     /// The leader sent a message.
@@ -362,9 +383,12 @@ impl<T> Machine<T> {
     /// Sends several writes, from number `first` on, as one batch; whether there are several.
     fn send_merged(&mut self, first: u64) -> bool {
         let Link::Up(leader) = &self.link else { return false };
+        if first < self.apart {
+            return false;
+        }
         let (mut numbers, mut operations, mut bytes) = (Vec::new(), Vec::new(), 0);
         let bound = MERGED_BYTES.min(self.window).min(self.max_frame);
-        for (&number, pending) in self.pending.range(first.max(self.apart)..) {
+        for (&number, pending) in self.pending.range(first..) {
             // An operation's cost is more than what it takes in a frame.
             let Operation::Write { batch, sync: false } = &pending.operation else { break };
             if operations.len() + batch.len() > MERGED_OPERATIONS || bytes + pending.cost > bound {
@@ -374,7 +398,7 @@ impl<T> Machine<T> {
             numbers.push(number);
             operations.extend(batch.operations().cloned());
         }
-        if numbers.len() < 2 || numbers.first() != Some(&first) {
+        if numbers.len() < 2 {
             return false;
         }
         let batch = Operation::Write { batch: operations.into_iter().collect(), sync: false };
@@ -396,17 +420,17 @@ impl<T> Machine<T> {
 
     /// Asks for the first entries of those iterators before which nothing has to be done first.
     fn open_iterators(&mut self) {
-        if !self.ready() {
+        if !self.ready() || !self.iterators.any_due() {
             return;
         }
-        let (legacy, unsent) = (self.is_legacy(), self.unsent);
-        let Self { iterators, pending, output, .. } = self;
         // A native leader keeps the order in which it gets things.
-        let due = |after: u64| match legacy {
-            true => !pending.range(..=after).any(|(_, pending)| pending.operation.is_write()),
-            false => after < unsent || pending.range(unsent..=after).next().is_none(),
+        let legacy = self.is_legacy();
+        let obstacle = match legacy {
+            true => self.pending.iter().find(|(_, pending)| pending.operation.is_write()),
+            false => self.pending.range(self.unsent..).next(),
         };
-        iterators.open_due(legacy, due, output);
+        let before = obstacle.map_or(u64::MAX, |(number, _)| *number);
+        self.iterators.open_due(legacy, before, &mut self.output);
     }
 
     fn send(&mut self, number: u64) {
@@ -463,6 +487,7 @@ impl<T> Machine<T> {
     fn finish(&mut self, number: u64, reply: Result<Reply>) {
         let Some(pending) = self.pending.remove(&number) else { return };
         self.in_flight -= pending.cost;
+        let reply = reply.map_err(|error| pending.judge(error));
         if let Some(token) = pending.token {
             self.awaited -= 1;
             self.completed.push((token, reply));
@@ -521,6 +546,12 @@ impl<T> Machine<T> {
     /// Errors: it has failed or is closed.
     pub fn position_to_resume(&self, id: u32) -> Result<Option<rave_core::Position>> {
         self.iterators.position_to_resume(id)
+    }
+
+    /// Iterator `id` goes on elsewhere from now on: no leader is asked for it until it comes back.
+    pub fn depart(&mut self, id: u32) {
+        let ready = self.ready();
+        self.iterators.depart(id, ready.then_some(&mut self.output));
     }
 
     /// Iterator `id` went on elsewhere and comes back: it stands at `position`, perhaps at its end.

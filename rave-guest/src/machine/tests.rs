@@ -278,6 +278,26 @@ fn an_operation_that_may_have_been_applied_stays_so() {
 }
 
 #[test]
+fn a_refusal_does_not_undo_what_an_earlier_leader_may_have_done() {
+    let mut guest = up(RetryPolicy::Always);
+    let (first, second) = (guest.submit(put("a", "1"), 1), guest.submit(get("a"), 2));
+    guest.submit(put("b", "1"), 3);
+    sent(&mut guest);
+    guest.disconnected("cut");
+    native(&mut guest);
+    let fresh = guest.submit(put("c", "1"), 4);
+    fails(&mut guest, first, "LEVEL_READONLY", None);
+    fails(&mut guest, second, "LEVEL_IO_ERROR", None);
+    fails(&mut guest, fresh, "LEVEL_READONLY", None);
+    let none = |token, code| (token, code, Effect::None);
+    assert_eq!(failed(&mut guest), [(1, Code::ReadOnly, Effect::Unknown), none(2, Code::Io), none(4, Code::ReadOnly)]);
+    guest.disconnected("cut");
+    guest.submit(put("d", "1"), 5);
+    let uncertain: Vec<_> = guest.drain().into_iter().map(|drained| (drained.token, drained.uncertain)).collect();
+    assert_eq!(uncertain, [(3, true), (5, false)]);
+}
+
+#[test]
 fn everything_can_be_taken_out_or_failed() {
     let mut guest = up(RetryPolicy::Always);
     guest.submit(put("a", "1"), 1);
@@ -286,7 +306,7 @@ fn everything_can_be_taken_out_or_failed() {
     guest.abandon(abandoned);
     guest.disconnected("cut");
     guest.submit(get("c"), 4);
-    let tokens: Vec<u32> = guest.drain().into_iter().map(|(_, token)| token).collect();
+    let tokens: Vec<u32> = guest.drain().into_iter().map(|drained| drained.token).collect();
     assert_eq!(tokens, [1, 2, 4]);
     assert!(guest.is_idle());
 
@@ -822,11 +842,20 @@ fn an_iterator_can_go_on_elsewhere_and_come_back() {
     guest.disconnected("cut");
     let position = guest.position_to_resume(id).unwrap().unwrap();
     assert_eq!((position.delivered, position.bookmark.as_deref()), (1, Some(&b"a"[..])));
+    guest.depart(id);
+    // While it is away no leader hears of it.
+    assert!(native(&mut guest).is_empty());
+    guest.disconnected("cut");
+    assert!(native(&mut guest).is_empty());
     guest.reposition(id, Position { delivered: 5, bookmark: Some("e".into()), seek: None }, false);
-    let requests = native(&mut guest);
+    let requests = sent(&mut guest);
     let open = opened(&requests);
     assert_eq!((open.consumed, open.bookmark.as_deref()), (Some(5), Some(&b"e"[..])));
+    // A leader that has it open must not take its next opening for one more of the same.
+    guest.depart(id);
+    assert!(matches!(sent(&mut guest).as_slice(), [Request::IteratorClose(_)]));
     guest.reposition(id, Position::default(), true);
+    assert!(sent(&mut guest).is_empty());
     assert!(matches!(guest.take(id, 1), Taken::End));
     assert!(guest.position_to_resume(id).unwrap().is_none());
     assert_eq!(guest.position_to_resume(99).unwrap_err().code(), Code::IteratorNotOpen);
