@@ -83,8 +83,8 @@ impl Builder {
         self
     }
 
-    /// How long `open` waits for a leader to answer or for the lock; default 10 seconds. Recovering the store is not
-    /// limited by it.
+    /// How long `open` waits for a leader to answer or for the lock; default 10 seconds. It has to cover a round trip to
+    /// the leader. Recovering the store is not limited by it.
     pub fn open_timeout(mut self, timeout: Duration) -> Self {
         self.open_timeout = timeout;
         self
@@ -186,7 +186,8 @@ impl Builder {
                     Obstacle::Silent(pid) => {
                         format!("{} listens at {address} and does not answer (waited {waited:?})", who(pid))
                     }
-                    _ => format!("nobody serves a database at {address} (waited {waited:?})"),
+                    Obstacle::Nobody => format!("nobody serves a database at {address} (waited {waited:?})"),
+                    _ => format!("{address} could not be reached within {waited:?}"),
                 },
             );
         };
@@ -202,7 +203,7 @@ impl Builder {
                 Obstacle::Silent(pid) => {
                     format!("{} leads {place} and does not answer at {address} (waited {waited:?})", who(pid))
                 }
-                Obstacle::Starting | Obstacle::Recovering => {
+                Obstacle::Starting | Obstacle::Nobody | Obstacle::Recovering => {
                     format!("{place} could not be reached at {address} within {waited:?}")
                 }
             },

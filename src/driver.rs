@@ -31,6 +31,8 @@ pub(crate) enum Phase {
 pub(crate) enum Obstacle {
     /// Nothing is known yet.
     Starting,
+    /// Nobody listens, and this process may not lead.
+    Nobody,
     /// The lock is held and nobody listens.
     Held(Option<u32>),
     /// Somebody listens and does not answer.
@@ -173,8 +175,7 @@ impl Driver {
                 }
                 Connect::NobodyHome => {
                     if self.opener.is_none() {
-                        // Whoever was there and did not answer is gone.
-                        self.teller.obstacle(Obstacle::Starting);
+                        self.teller.obstacle(Obstacle::Nobody);
                     }
                     Input::NobodyHome
                 }

@@ -58,8 +58,10 @@ impl Server {
             let message = format!("{who} listens at {} already; choose another place", transport.address());
             return Err(Error::new(Code::Locked, message));
         }
+        // Made before the host, and so dropped after it if this future is dropped: the lock goes after the listener.
+        let mut opening = locked.open();
         let host = Host::start(transport.listen().await?, options);
-        match locked.open().await {
+        match opening.as_mut().await {
             Ok(store) => {
                 let store = host.serve(store);
                 Ok(Self { host, store })

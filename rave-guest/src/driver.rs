@@ -76,9 +76,8 @@ pub(crate) async fn drive(
     // Why the leader takes no more bytes. Its answers, and the news that it leaves, may still be on their way here.
     let mut deaf: Option<String> = None;
     let reason = loop {
-        let open = if output.is_empty() { shared.take_output(&mut output) } else { !shared.is_closed() };
-        if !open {
-            break "the guest was closed".to_owned();
+        if let Some(end) = shared.take_output(&mut output) {
+            break end.to_owned();
         }
         if deaf.is_some() {
             output.clear();

@@ -128,11 +128,16 @@ impl Shared {
         self.lock().status == Status::Closed
     }
 
-    /// Moves the machine's frames to `out`; false once the guest is closed.
-    pub(crate) fn take_output(&self, out: &mut BytesMut) -> bool {
+    /// Moves the machine's frames to `out` if that is empty. Returns why the connection has to end, if it has to.
+    pub(crate) fn take_output(&self, out: &mut BytesMut) -> Option<&'static str> {
         let mut state = self.lock();
-        std::mem::swap(state.machine.output(), out);
-        state.status != Status::Closed
+        if out.is_empty() {
+            std::mem::swap(state.machine.output(), out);
+        }
+        if state.status == Status::Closed {
+            return Some("the guest was closed");
+        }
+        state.machine.is_stuck().then_some("the leader did not answer a write in time")
     }
 }
 
@@ -359,7 +364,7 @@ impl Guest {
                 result.unwrap_or_else(|_| Err(Error::not_open().with_effect(unknown_if(is_write))))
             }
             // None: it completed in the very moment, or is being applied by a promotion.
-            None => Err(deadline_passed(waiting.abandon().unwrap_or_else(|| unknown_if(is_write)))),
+            None => Err(deadline_passed(waiting.give_up().unwrap_or_else(|| unknown_if(is_write)))),
         }
     }
 
@@ -405,6 +410,17 @@ impl Waiting<'_> {
     fn abandon(&mut self) -> Option<Effect> {
         let number = self.number.take()?;
         self.shared.with(|state| state.machine.abandon(number)).map(|(_, effect)| effect)
+    }
+
+    /// Its deadline has passed.
+    fn give_up(&mut self) -> Option<Effect> {
+        let number = self.number.take()?;
+        let (given_up, stuck) = self.shared.with(|state| (state.machine.give_up(number), state.machine.is_stuck()));
+        if stuck {
+            // The connection ends.
+            self.shared.outgoing.notify_one();
+        }
+        given_up.map(|(_, effect)| effect)
     }
 }
 

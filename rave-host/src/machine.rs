@@ -118,7 +118,7 @@ pub struct Config {
     pub manifest: Manifest,
     /// Whether writes of several requests may become one batch. Not where a hook judges each.
     pub merge_writes: bool,
-    /// Bytes of the largest frame sent.
+    /// Bytes of the largest frame taken, and sent unless the guest takes less.
     pub max_frame: usize,
 }
 
@@ -242,6 +242,11 @@ impl Machine {
     /// Frames to be sent; the driver takes them from the front.
     pub fn output(&mut self) -> &mut BytesMut {
         &mut self.output
+    }
+
+    /// Bytes of the largest frame that the guest can get.
+    pub fn max_frame(&self) -> usize {
+        self.config.max_frame
     }
 
     /// Requests answered so far.
@@ -418,6 +423,8 @@ impl Machine {
             }
             Request::Hello(hello) => {
                 self.welcome(hello.version);
+                let taken = hello.max_frame.map_or(usize::MAX, |bytes| usize::try_from(bytes).unwrap_or(usize::MAX));
+                self.config.max_frame = self.config.max_frame.min(taken);
                 return None;
             }
             Request::Status(status) => (Waiting::Status(status.id), Work::Status),
@@ -440,6 +447,7 @@ impl Machine {
             pid: Some(self.config.pid),
             store: Some(manifest.store.to_string()),
             capabilities: Some(capabilities),
+            max_frame: Some(self.config.max_frame as u64),
         };
         self.send(&Response::Welcome(welcome));
     }

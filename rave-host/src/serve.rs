@@ -156,7 +156,7 @@ impl Session {
     async fn execute(&mut self, work: Work, shared: &Shared) -> Outcome {
         match work {
             Work::Get(key) => Outcome::Get(self.store.get_opts(key, ReadOptions::default()).await),
-            Work::GetMany(keys) => Outcome::GetMany(get_many(&self.store, keys, shared.options.limits.max_frame).await),
+            Work::GetMany(keys) => Outcome::GetMany(get_many(&self.store, keys, self.machine.max_frame()).await),
             Work::Write { batch, sync } => Outcome::Done(self.store.write_opts(batch, WriteOptions { sync }).await),
             Work::Clear(options) => Outcome::Done(self.store.clear_opts(options).await),
             Work::Open { id, options, position, page } => {

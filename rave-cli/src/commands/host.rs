@@ -38,14 +38,18 @@ pub async fn run(args: HostArgs) -> Result<(), Failure> {
     };
     output.buffer().extend_from_slice(line.as_bytes());
     output.buffer().push(b'\n');
-    let told = output.finish().await;
-    let outcome = match told {
-        // That nobody reads it is no reason not to serve.
-        Ok(()) | Err(Failure::NobodyReads) => tokio::select! {
-            () = interrupt.wait() => Ok(()),
-            error = server.failure() => Err(error.into()),
-        },
-        Err(failure) => Err(failure),
+    let outcome = loop {
+        tokio::select! {
+            biased;
+            () = interrupt.wait() => break Ok(()),
+            error = server.failure() => break Err(Failure::from(error)),
+            handed_over = output.hand_over(), if !output.is_empty() => {
+                // That nobody reads it is no reason not to serve.
+                if handed_over.is_err() {
+                    output.buffer().clear();
+                }
+            }
+        }
     };
     let shut_down = server.shutdown().await;
     outcome?;

@@ -54,6 +54,8 @@ pub struct Leader {
     pub pid: Option<u32>,
     /// What its store offers, seen through the connection.
     pub manifest: Manifest,
+    /// Bytes of the largest frame it takes, where it says so.
+    pub max_frame: Option<usize>,
 }
 
 #[derive(Debug)]
@@ -118,6 +120,8 @@ pub struct Machine<T> {
     written: Vec<u64>,
     /// A batch of writes below this number was refused, so they go out one by one.
     apart: u64,
+    /// Nobody could wait any longer for what a legacy leader has not answered, and all else waits for it.
+    stuck: bool,
     /// Operations that somebody waits for.
     awaited: usize,
     iterators: Iterators,
@@ -141,6 +145,7 @@ impl<T> Machine<T> {
             in_flight: 0,
             written: Vec::new(),
             apart: 0,
+            stuck: false,
             awaited: 0,
             iterators: Iterators::default(),
             output: BytesMut::new(),
@@ -209,6 +214,18 @@ impl<T> Machine<T> {
         Some((token, effect))
     }
 
+    /// The same because its deadline has passed. If everything else has to wait for it too, the connection must end:
+    /// [`is_stuck`](Self::is_stuck) tells.
+    pub fn give_up(&mut self, number: u64) -> Option<(T, Effect)> {
+        self.stuck |= self.written.contains(&number);
+        self.abandon(number)
+    }
+
+    /// Whether the connection is of no use any more, because a legacy leader does not answer a write.
+    pub fn is_stuck(&self) -> bool {
+        self.stuck
+    }
+
     /// Takes everything out that is on its way, in order of submission, to be executed elsewhere.
     ///
     /// Requires: no connection.
@@ -243,7 +260,9 @@ impl<T> Machine<T> {
         self.output.clear();
         self.leaving = false;
         self.link = Link::Greeting { welcome: None };
-        Request::Hello(message::Hello { version: PROTOCOL_VERSION, pid: Some(pid) }).encode(&mut self.output);
+        let max_frame = Some(self.max_frame as u64);
+        Request::Hello(message::Hello { version: PROTOCOL_VERSION, pid: Some(pid), max_frame })
+            .encode(&mut self.output);
         Request::GetMany(message::GetMany { id: PROBE, keys: Vec::new() }).encode(&mut self.output);
     }
 
@@ -267,6 +286,7 @@ impl<T> Machine<T> {
         self.in_flight = 0;
         self.written.clear();
         self.apart = 0;
+        self.stuck = false;
         self.pending.retain(|_, pending| pending.token.is_some());
         for pending in self.pending.values_mut() {
             // What one leader may have applied stays uncertain, also if a later one gives it back.
@@ -327,6 +347,7 @@ impl<T> Machine<T> {
                 Leader {
                     legacy: false,
                     pid: welcome.pid,
+                    max_frame: welcome.max_frame.and_then(|bytes| usize::try_from(bytes).ok()),
                     manifest: Manifest {
                         store: welcome.store.unwrap_or_default().into(),
                         implicit_snapshots: bits & capability::IMPLICIT_SNAPSHOTS != 0,
@@ -341,6 +362,7 @@ impl<T> Machine<T> {
             None => Leader {
                 legacy: true,
                 pid: None,
+                max_frame: None,
                 // What every store of the JavaScript family does.
                 manifest: Manifest {
                     store: "legacy".into(),
@@ -441,8 +463,9 @@ impl<T> Machine<T> {
         // The low 32 bits are the id on the wire.
         let sent = requests::encode(&pending.operation, number as u32, leader, &mut self.output).and_then(|()| {
             let size = self.output.len() - start;
-            if size > self.max_frame {
-                let message = format!("a request of {size} bytes does not fit a frame of {} bytes", self.max_frame);
+            let most = leader.max_frame.unwrap_or(usize::MAX).min(self.max_frame);
+            if size > most {
+                let message = format!("a request of {size} bytes does not fit a frame of {most} bytes");
                 return Err(Error::new(Code::InvalidValue, message));
             }
             Ok(())

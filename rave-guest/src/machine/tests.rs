@@ -41,7 +41,8 @@ fn legacy(guest: &mut Guest) -> Vec<Request> {
 }
 
 fn welcomed(guest: &mut Guest) {
-    let welcome = Welcome { version: 1, pid: Some(42), store: Some("s".to_owned()), capabilities: Some(1) };
+    let welcome =
+        Welcome { version: 1, pid: Some(42), store: Some("s".to_owned()), capabilities: Some(1), max_frame: None };
     guest.receive(Response::Welcome(welcome)).unwrap();
 }
 
@@ -535,6 +536,43 @@ fn merged_writes_fit_the_window_and_a_frame() {
     }
     assert_eq!(sizes, [3, 3, 1]);
     assert!(guest.is_idle());
+}
+
+#[test]
+fn a_legacy_leader_that_never_answers_a_write_does_not_hold_up_everything_for_ever() {
+    let mut guest = guest(RetryPolicy::Always);
+    legacy(&mut guest);
+    let write = guest.submit(put("a", "1"), 1);
+    let read = guest.submit(get("a"), 2);
+    sent(&mut guest);
+    // What waits behind it may give up without harm.
+    guest.give_up(read).unwrap();
+    assert!(!guest.is_stuck());
+    guest.submit(get("b"), 3);
+    assert_eq!(guest.give_up(write), Some((1, Effect::Unknown)));
+    assert!(guest.is_stuck() && sent(&mut guest).is_empty());
+    guest.disconnected("it does not answer");
+    assert!(!guest.is_stuck());
+    assert_eq!(ids(&legacy(&mut guest)), [3]);
+    // A native leader answers the others meanwhile.
+    let mut guest = up(RetryPolicy::Always);
+    let write = guest.submit(put("a", "1"), 1);
+    guest.give_up(write).unwrap();
+    assert!(!guest.is_stuck());
+}
+
+#[test]
+fn a_request_that_the_leader_would_not_take_is_not_sent() {
+    let mut guest = guest(RetryPolicy::Always);
+    guest.connected(7);
+    let hello = sent(&mut guest);
+    assert!(matches!(&hello[0], Request::Hello(hello) if hello.max_frame == Some(FRAME as u64)));
+    guest.receive(Response::Welcome(Welcome { version: 1, max_frame: Some(100), ..Default::default() })).unwrap();
+    probed(&mut guest);
+    guest.submit(put("a", &"v".repeat(100)), 1);
+    guest.submit(put("a", "v"), 2);
+    assert_eq!(failed(&mut guest), [(1, Code::InvalidValue, Effect::None)]);
+    assert_eq!(ids(&sent(&mut guest)), [2]);
 }
 
 #[test]

@@ -338,7 +338,7 @@ fn the_resume_of_an_iterator_reaches_the_store() {
 #[test]
 fn greetings_probes_and_status_are_answered_in_order() {
     let mut host = host();
-    host.receive(Request::Hello(Hello { version: 99, pid: None }));
+    host.receive(Request::Hello(Hello { version: 99, ..Default::default() }));
     host.receive(Request::GetMany(GetMany { id: 0, keys: vec![] }));
     host.receive(Request::Unknown(77));
     host.receive(Request::Status(StatusRequest { id: 5 }));
@@ -354,6 +354,23 @@ fn greetings_probes_and_status_are_answered_in_order() {
     assert_eq!((welcome.version, welcome.pid), (PROTOCOL_VERSION, Some(42)));
     assert_eq!(welcome.capabilities, Some(capability::PERMANENCE | capability::SYNC_WRITES));
     assert_eq!((status.id, status.guests), (5, Some(3)));
+}
+
+#[test]
+fn a_guest_gets_no_frame_that_it_would_not_take() {
+    let mut host = host();
+    host.receive(Request::Hello(Hello { version: 1, max_frame: Some(200), ..Default::default() }));
+    host.receive(get(1));
+    assert!(matches!(host.next_work(), Some(Work::Get(_))));
+    assert!(
+        matches!(sent(&mut host).as_slice(), [Response::Welcome(welcome)] if welcome.max_frame == Some(FRAME as u64))
+    );
+    host.complete(Outcome::Get(Ok(Some(vec![0; 200].into()))));
+    assert_eq!(callbacks(&mut host), [(1, Some("LEVEL_NOT_SUPPORTED".to_owned()))]);
+    host.receive(get(2));
+    host.next_work();
+    host.complete(Outcome::Get(Ok(Some(vec![0; 100].into()))));
+    assert_eq!(callbacks(&mut host), [(2, None)]);
 }
 
 #[test]

@@ -143,6 +143,8 @@ messages! {
         (uint32, required, tag = "1") version: u32,
         /// The guest's process id.
         (uint32, optional, tag = "2") pid: Option<u32>,
+        /// Bytes of the largest frame that the guest takes.
+        (uint64, optional, tag = "3") max_frame: Option<u64>,
     }
     /// Extension, guest to host: asks how the leader fares; answered by a [`StatusReply`].
     StatusRequest {
@@ -215,6 +217,8 @@ messages! {
         (string, optional, tag = "3") store: Option<String>,
         /// The store's manifest as bits, see [`capability`].
         (uint64, optional, tag = "4") capabilities: Option<u64>,
+        /// Bytes of the largest frame that the host takes.
+        (uint64, optional, tag = "5") max_frame: Option<u64>,
     }
     /// Extension, host to guest: the leader leaves in good order; requests sent after this are not served.
     Leaving {

@@ -89,7 +89,11 @@ impl Messages {
                 target: Some(self.bytes()),
                 consumed: self.maybe(|own| own.rng.u64(..)),
             }),
-            10 => Request::Hello(Hello { version: id, pid: self.maybe(Self::id) }),
+            10 => Request::Hello(Hello {
+                version: id,
+                pid: self.maybe(Self::id),
+                max_frame: self.maybe(|own| own.rng.u64(..)),
+            }),
             _ => Request::Status(StatusRequest { id }),
         }
     }
@@ -123,6 +127,7 @@ impl Messages {
                 pid: self.maybe(Self::id),
                 store: self.maybe(Self::text),
                 capabilities: self.maybe(|own| own.rng.u64(..)),
+                max_frame: self.maybe(|own| own.rng.u64(..)),
             }),
             6 => Response::Leaving(Leaving {}),
             _ => Response::Status(StatusReply {
