@@ -56,3 +56,4 @@ mod tools;
 
 pub use harness::{DEADLINE, Flavor, Harness, run};
 pub use list::CASES;
+pub use tools::KEYS;

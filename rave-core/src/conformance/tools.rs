@@ -6,7 +6,7 @@ use futures::future::maybe_done;
 use std::{fmt::Debug, future::poll_fn, sync::Arc, task::Poll};
 
 /// Keys of different lengths, some of them prefixes of others, with the lowest and the highest bytes.
-pub(super) const KEYS: [&[u8]; 18] = [
+pub const KEYS: [&[u8]; 18] = [
     b"",
     b"\0",
     b"\0\0",

@@ -1,28 +1,9 @@
 //! Where iterators go on after their connection was cut.
 
 use crate::host::Database;
+use rave_core::conformance::KEYS;
 use rave_level::{AbstractLevelExt, Batch, Bytes, Entry, IteratorOptions, KeyRange, LevelIterator, RaveLevel};
 use std::sync::Arc;
-
-/// Sorted; some are prefixes of others, and the lowest and highest bytes are at their ends.
-const KEYS: [&[u8]; 16] = [
-    b"",
-    b"\0",
-    b"\0\0",
-    b"\0\xff",
-    b"a",
-    b"a\0",
-    b"aa",
-    b"aab",
-    b"aaz",
-    b"a\xff",
-    b"ab",
-    b"b",
-    b"ba",
-    b"c",
-    b"\xff",
-    b"\xff\xff",
-];
 
 struct Scene {
     database: Arc<Database>,

@@ -8,7 +8,10 @@ use super::{
 use anyhow::{Context as _, Result, ensure};
 use nix::sys::signal::Signal;
 use serde_json::json;
-use std::path::Path;
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 /// Keys that each process writes.
 const OPERATIONS: usize = 200;
@@ -56,17 +59,27 @@ impl<'a> Queue<'a> {
     }
 }
 
+/// A leader of a language with a guest of each, which it has served.
+fn served<'a>(
+    programs: &'a Programs,
+    db: PathBuf,
+    language: Language,
+) -> Result<(Group<'a>, Arc<Member>, Vec<Arc<Member>>)> {
+    let mut group = Group::start(programs, db, &[language])?;
+    let leader = group.member(group.leader()?);
+    leader.put("before", "1")?;
+    group.join(&Language::BOTH)?;
+    let guests = group.members().split_off(1);
+    for guest in &guests {
+        ensure!(guest.get("before")?.as_deref() == Some("1"));
+    }
+    Ok((group, leader, guests))
+}
+
 /// A leader is stopped for a while: its guests wait, newcomers too, and all go on with it.
 pub fn stopped_leader(programs: &Programs, folder: &Path) -> Result<String> {
     for language in Language::BOTH {
-        let mut group = Group::start(programs, folder.join(language.to_string()), &[language])?;
-        let leader = group.member(group.leader()?);
-        leader.put("before", "1")?;
-        group.join(&Language::BOTH)?;
-        let guests = group.members().split_off(1);
-        for guest in &guests {
-            ensure!(guest.get("before")?.as_deref() == Some("1"));
-        }
+        let (group, leader, guests) = served(programs, folder.join(language.to_string()), language)?;
         let newcomers = stopped(std::slice::from_ref(&leader), || {
             let queues: Vec<_> = guests.iter().map(|guest| Queue::send(guest, "guest")).collect();
             let newcomers = Language::BOTH.map(|language| programs.start(language, &group.db));
@@ -114,14 +127,7 @@ pub fn leader_leaves(programs: &Programs, folder: &Path) -> Result<String> {
 /// Nobody leads, because another program has the database: guests of both languages wait, until one of them leads.
 pub fn nobody_leads(programs: &Programs, folder: &Path) -> Result<String> {
     for heir in Language::BOTH {
-        let mut group = Group::start(programs, folder.join(heir.to_string()), &[heir.other()])?;
-        let leader = group.member(group.leader()?);
-        leader.put("before", "1")?;
-        group.join(&Language::BOTH)?;
-        let guests = group.members().split_off(1);
-        for guest in &guests {
-            ensure!(guest.get("before")?.as_deref() == Some("1"));
-        }
+        let (group, leader, guests) = served(programs, folder.join(heir.to_string()), heir.other())?;
         let both: Vec<_> = guests.iter().map(|guest| &**guest).collect();
         let stranger = stopped(&both, || {
             leader.kill()?;
