@@ -3,6 +3,7 @@
 use crate::{
     RaveLevel,
     driver::{Driver, Held, Obstacle, Phase, Teller},
+    role::named,
 };
 use rave_core::{Code, Error, EventHub, EventStream, Opener, Result};
 use rave_guest::{Guest, GuestOptions, RetryPolicy};
@@ -177,14 +178,13 @@ impl Builder {
 
     /// The error when `open` has waited long enough.
     fn too_late(&self, obstacle: Obstacle) -> Error {
-        let who = |pid: Option<u32>| pid.map_or_else(|| "another process".to_owned(), |pid| format!("process {pid}"));
         let (address, waited) = (self.transport.address(), self.open_timeout);
         let Some(opener) = &self.opener else {
             return Error::new(
                 Code::DatabaseFailedOpen,
                 match obstacle {
                     Obstacle::Silent(pid) => {
-                        format!("{} listens at {address} and does not answer (waited {waited:?})", who(pid))
+                        format!("{} listens at {address} and does not answer (waited {waited:?})", named(pid))
                     }
                     Obstacle::Nobody => format!("nobody serves a database at {address} (waited {waited:?})"),
                     _ => format!("{address} could not be reached within {waited:?}"),
@@ -198,10 +198,10 @@ impl Builder {
                 Obstacle::Held(pid) => format!(
                     "{place} is locked by {}, which does not serve it at {address} (waited {waited:?}); \
                      close the database there first",
-                    who(pid)
+                    named(pid)
                 ),
                 Obstacle::Silent(pid) => {
-                    format!("{} leads {place} and does not answer at {address} (waited {waited:?})", who(pid))
+                    format!("{} leads {place} and does not answer at {address} (waited {waited:?})", named(pid))
                 }
                 Obstacle::Starting | Obstacle::Nobody | Obstacle::Recovering => {
                     format!("{place} could not be reached at {address} within {waited:?}")

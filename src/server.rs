@@ -1,5 +1,6 @@
 //! Hosting without an election.
 
+use crate::role::named;
 use rave_core::{AbstractLevel, Code, Error, LockAttempt, Opener, Result};
 use rave_host::{GuardedLevel, Host, HostOptions, HostStats};
 use rave_transport::{Connect, Transport};
@@ -47,15 +48,15 @@ impl Server {
         let locked = match opener.try_lock().await? {
             LockAttempt::Acquired(locked) => locked,
             LockAttempt::Held { holder } => {
-                let who = holder.map_or_else(|| "another process".to_owned(), |pid| format!("process {pid}"));
-                let message = format!("{} is locked by {who}; close the database there first", opener.location());
+                let (place, who) = (opener.location(), named(holder));
+                let message = format!("{place} is locked by {who}; close the database there first");
                 return Err(Error::new(Code::Locked, message));
             }
         };
         // The store's lock says nothing about this place: it may be another store's.
         if let Connect::Connected(connection) = transport.connect().await? {
-            let who = connection.peer.pid.map_or_else(|| "another process".to_owned(), |pid| format!("process {pid}"));
-            let message = format!("{who} listens at {} already; choose another place", transport.address());
+            let (who, place) = (named(connection.peer.pid), transport.address());
+            let message = format!("{who} listens at {place} already; choose another place");
             return Err(Error::new(Code::Locked, message));
         }
         // Made before the host, and so dropped after it if this future is dropped: the lock goes after the listener.

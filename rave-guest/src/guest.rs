@@ -84,7 +84,7 @@ impl State {
 #[derive(Debug)]
 pub(crate) struct Shared {
     state: Mutex<State>,
-    /// The machine has frames to send.
+    /// The machine has frames to send, or wants the connection to end.
     pub(crate) outgoing: Notify,
     /// The last operation completed, for `close` to wait for.
     settled: Notify,
@@ -109,7 +109,8 @@ impl Shared {
                 waiter.notify_one();
             }
         }
-        let outgoing = !state.machine.output().is_empty();
+        // The driver has frames to send, or has to end the connection.
+        let outgoing = !state.machine.output().is_empty() || state.machine.is_stuck();
         drop(state);
         for (answer, result) in completed {
             // Nobody listens if the user dropped the operation.
@@ -415,12 +416,7 @@ impl Waiting<'_> {
     /// Its deadline has passed.
     fn give_up(&mut self) -> Option<Effect> {
         let number = self.number.take()?;
-        let (given_up, stuck) = self.shared.with(|state| (state.machine.give_up(number), state.machine.is_stuck()));
-        if stuck {
-            // The connection ends.
-            self.shared.outgoing.notify_one();
-        }
-        given_up.map(|(_, effect)| effect)
+        self.shared.with(|state| state.machine.give_up(number)).map(|(_, effect)| effect)
     }
 }
 

@@ -13,7 +13,7 @@
 //! - An iterator has at most [`CREDIT`] data frames unacknowledged, each of about [`PAGE_BYTES`] or one entry, so a guest
 //!   that does not read costs that much, what the store gave beyond a frame, and no more.
 
-mod convert;
+pub(crate) mod convert;
 
 use bytes::{Bytes, BytesMut};
 use convert::{

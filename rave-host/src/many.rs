@@ -3,7 +3,7 @@
 //! A request of a few bytes for each key could otherwise make a leader hold any number of large values, only to find that
 //! they fit no frame.
 
-use crate::GuardedLevel;
+use crate::{GuardedLevel, machine::convert::counted};
 use rave_core::{AbstractLevel, Bytes, Code, Error, ReadOptions, Result};
 
 /// Keys of the first part, when the size of values is not known yet, and of any part at most.
@@ -25,9 +25,7 @@ pub(crate) async fn get_many(store: &GuardedLevel, keys: Vec<Bytes>, limit: usiz
         let end = keys.len().min(values.len() + part);
         let options = ReadOptions { snapshot: Some(snapshot.clone()) };
         let more = store.get_many_opts(keys[values.len()..end].to_vec(), options).await?;
-        if more.len() != end - values.len() {
-            return Err(Error::new(Code::Corruption, "the store gave another number of values than of keys"));
-        }
+        let more = counted(more, end - values.len())?;
         bytes += more.iter().flatten().map(Bytes::len).sum::<usize>();
         if bytes > limit {
             let message = format!("the answer does not fit a frame of {limit} bytes; ask for less at once");

@@ -388,12 +388,13 @@ impl<T> Machine<T> {
                 self.unsent = self.next;
                 break;
             };
-            let alone = self.is_legacy() && (pending.operation.is_write() || !self.written.is_empty());
+            let (legacy, write) = (self.is_legacy(), pending.operation.is_write());
+            let alone = legacy && (write || !self.written.is_empty());
             // One request may go out whatever its size.
             if self.in_flight > 0 && (alone || self.in_flight.saturating_add(pending.cost) > self.window) {
                 break;
             }
-            if self.is_legacy() && pending.operation.is_write() && self.send_merged(number) {
+            if legacy && write && self.send_merged(number) {
                 continue;
             }
             self.unsent = number + 1;

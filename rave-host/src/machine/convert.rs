@@ -43,7 +43,8 @@ pub(super) fn size_of(entry: &Entry) -> usize {
     entry.key.len() + entry.value.len() + 12
 }
 
-pub(super) fn counted(values: Vec<Option<Bytes>>, wanted: usize) -> Result<Vec<Option<Bytes>>> {
+/// `values`, if there are as many as were asked for.
+pub(crate) fn counted(values: Vec<Option<Bytes>>, wanted: usize) -> Result<Vec<Option<Bytes>>> {
     if values.len() == wanted {
         return Ok(values);
     }

@@ -46,8 +46,8 @@ pub(super) async fn connect(place: &Place) -> Result<Connect> {
     let stream = loop {
         match dial(&path).await {
             Ok(stream) => break stream,
+            Err(error) if says_nobody_home(&error) => return Ok(Connect::NobodyHome),
             Err(error) => match error.raw_os_error().map(Errno::from_raw) {
-                Some(Errno::ENOENT | Errno::ECONNREFUSED) => return Ok(Connect::NobodyHome),
                 // Too many guests wait to be accepted. The socket is not connected then, whatever poll says.
                 Some(Errno::EAGAIN) if start.elapsed() < PATIENCE => {
                     sleep(wait).await;
@@ -74,13 +74,7 @@ pub(super) async fn connect(place: &Place) -> Result<Connect> {
 
 /// Connects without waiting. `interprocess` and `tokio` do not tell "no room" from "connected".
 async fn dial(path: &Path) -> io::Result<UnixStream> {
-    let socket = socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::STREAM, None)?;
-    socket.set_nonblocking(true)?;
-    let pending = match socket.connect(&socket2::SockAddr::unix(path)?) {
-        Ok(()) => false,
-        Err(error) if error.raw_os_error() == Some(Errno::EINPROGRESS as i32) => true,
-        Err(error) => return Err(error),
-    };
+    let (socket, pending) = begin_to_dial(path)?;
     let stream = UnixStream::from_std(StdStream::from(OwnedFd::from(socket)))?;
     if pending {
         stream.writable().await?;
@@ -89,6 +83,22 @@ async fn dial(path: &Path) -> io::Result<UnixStream> {
         }
     }
     Ok(stream)
+}
+
+/// A socket that is connected, or about to be: then `true`.
+fn begin_to_dial(path: &Path) -> io::Result<(socket2::Socket, bool)> {
+    let socket = socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::STREAM, None)?;
+    socket.set_nonblocking(true)?;
+    match socket.connect(&socket2::SockAddr::unix(path)?) {
+        Ok(()) => Ok((socket, false)),
+        Err(error) if error.raw_os_error() == Some(Errno::EINPROGRESS as i32) => Ok((socket, true)),
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether dialing failed because nobody listens there.
+fn says_nobody_home(error: &io::Error) -> bool {
+    matches!(error.raw_os_error().map(Errno::from_raw), Some(Errno::ENOENT | Errno::ECONNREFUSED))
 }
 
 fn connection(stream: UnixStream, pid: Option<i32>) -> Connection {
@@ -259,14 +269,7 @@ impl UnixListener {
 
 /// Whether somebody listens at this socket, as far as can be told without waiting.
 fn answers(path: &Path) -> bool {
-    let connected = socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::STREAM, None).and_then(|socket| {
-        socket.set_nonblocking(true)?;
-        socket.connect(&socket2::SockAddr::unix(path)?)
-    });
-    match connected {
-        Ok(()) => true,
-        Err(error) => !matches!(error.raw_os_error().map(Errno::from_raw), Some(Errno::ENOENT | Errno::ECONNREFUSED)),
-    }
+    !begin_to_dial(path).is_err_and(|error| says_nobody_home(&error))
 }
 
 /// The socket file a listener made.
