@@ -75,6 +75,13 @@ impl Output {
         Ok(())
     }
 
+    /// The same for what need not be read: once nobody reads any more, it is forgotten.
+    pub async fn offer(&mut self) {
+        if self.hand_over().await.is_err() {
+            self.buffer.clear();
+        }
+    }
+
     /// Waits until everything is written.
     pub async fn finish(mut self) -> Result<(), Failure> {
         let handed_over = self.hand_over().await;

@@ -43,12 +43,8 @@ pub async fn run(args: HostArgs) -> Result<(), Failure> {
             biased;
             () = interrupt.wait() => break Ok(()),
             error = server.failure() => break Err(Failure::from(error)),
-            handed_over = output.hand_over(), if !output.is_empty() => {
-                // That nobody reads it is no reason not to serve.
-                if handed_over.is_err() {
-                    output.buffer().clear();
-                }
-            }
+            // That nobody reads it is no reason not to serve.
+            () = output.offer(), if !output.is_empty() => {}
         }
     };
     let shut_down = server.shutdown().await;

@@ -24,12 +24,8 @@ pub async fn run(args: ServeArgs) -> Result<(), Failure> {
         tokio::select! {
             biased;
             () = interrupt.wait() => break Ok(()),
-            handed_over = output.hand_over(), if !output.is_empty() => {
-                // That nobody reads the roles any more is no reason to stop serving.
-                if handed_over.is_err() {
-                    output.buffer().clear();
-                }
-            }
+            // That nobody reads the roles any more is no reason to stop serving.
+            () = output.offer(), if !output.is_empty() => {}
             taken = roles.next() => match taken {
                 Some(taken) if output.is_full() => tracing::warn!("nobody reads that the role is now {taken}"),
                 Some(taken) => {
