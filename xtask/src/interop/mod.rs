@@ -25,7 +25,14 @@ mod worker;
 use crate::node;
 use anyhow::{Result, ensure};
 use clap::{Args, ValueEnum};
-use std::{path::Path, process::ExitCode, time::Instant};
+use std::{
+    io::{BufRead, BufReader},
+    path::Path,
+    process::ExitCode,
+    sync::mpsc::{Receiver, channel},
+    thread,
+    time::Instant,
+};
 
 #[derive(Args)]
 pub struct Options {
@@ -125,4 +132,20 @@ pub fn run(options: &Options) -> Result<ExitCode> {
     println!("{} checks passed, {} failed", tally.passed, tally.failed);
     ensure!(tally.passed + tally.failed > 0, "no check is described by {:?}", options.only);
     Ok(if tally.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// The lines of a stream as they come; not what stands behind the last line's end.
+fn whole_lines(stream: impl std::io::Read + Send + 'static) -> Receiver<String> {
+    let (sender, lines) = channel();
+    thread::spawn(move || {
+        let mut reader = BufReader::new(stream);
+        let mut line = String::new();
+        while reader.read_line(&mut line).is_ok_and(|_| line.ends_with('\n')) {
+            if sender.send(line.trim_end().to_owned()).is_err() {
+                break;
+            }
+            line.clear();
+        }
+    });
+    lines
 }

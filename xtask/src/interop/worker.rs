@@ -1,12 +1,13 @@
 //! A process that runs one of the JavaScript programs and does one job after the other.
 
+use super::whole_lines;
 use anyhow::{Context, Result, anyhow, bail};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::{
-    io::{BufRead, BufReader, Write},
+    io::Write,
     path::{Path, PathBuf},
     process::{Child, ChildStdin, Command, Stdio},
-    sync::mpsc::{Receiver, RecvTimeoutError, channel},
+    sync::mpsc::{Receiver, RecvTimeoutError},
     thread,
     time::{Duration, Instant},
 };
@@ -64,12 +65,7 @@ impl Running {
         let mut command = Command::new("node");
         let mut child = command.arg(program).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
         let stdout = child.stdout.take().context("a process without stdout")?;
-        let (sender, answers) = channel();
-        thread::spawn(move || {
-            let lines = BufReader::new(stdout).lines().map_while(Result::ok);
-            lines.map(|line| sender.send(line)).take_while(Result::is_ok).for_each(drop);
-        });
-        let jobs = child.stdin.take();
+        let (jobs, answers) = (child.stdin.take(), whole_lines(stdout));
         Ok(Self { child, jobs, answers })
     }
 

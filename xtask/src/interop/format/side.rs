@@ -3,17 +3,15 @@
 use super::job::{Action, Contents, Job};
 use crate::{
     command::{cargo, run},
+    interop::whole_lines,
     licences::metadata,
 };
 use anyhow::{Context, Result, bail};
 use serde::de::DeserializeOwned;
 use std::{
     fmt,
-    io::{BufRead, BufReader},
     path::{Path, PathBuf},
     process::{Command, Stdio},
-    sync::mpsc::{Receiver, channel},
-    thread,
     time::Duration,
 };
 
@@ -114,20 +112,4 @@ impl Programs {
         }
         Ok(lines)
     }
-}
-
-/// The lines of a stream as they come; not what stands behind the last line's end.
-fn whole_lines(stream: impl std::io::Read + Send + 'static) -> Receiver<String> {
-    let (sender, lines) = channel();
-    thread::spawn(move || {
-        let mut reader = BufReader::new(stream);
-        let mut line = String::new();
-        while reader.read_line(&mut line).is_ok_and(|_| line.ends_with('\n')) {
-            if sender.send(line.trim_end().to_owned()).is_err() {
-                break;
-            }
-            line.clear();
-        }
-    });
-    lines
 }
