@@ -134,6 +134,7 @@ impl AbstractLevel for JournalLevel {
             permanence: true,
             sync_writes: true,
             atomic_clear: true,
+            conditions: false,
             // What is not named is not promised.
             ..Manifest::default()
         }

@@ -39,7 +39,7 @@ impl RangeArgs {
     /// What to delete.
     pub fn clear(&self, keys: TextEncoding, sync: SyncArgs) -> Result<ClearOptions> {
         let range = self.bounds.range(keys)?;
-        Ok(ClearOptions { range, reverse: self.reverse, limit: self.limit, sync: sync.sync, snapshot: None })
+        Ok(ClearOptions { range, reverse: self.reverse, limit: self.limit, sync: sync.sync, ..ClearOptions::default() })
     }
 }
 

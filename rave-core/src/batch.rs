@@ -1,6 +1,6 @@
 //! Several writes as one atomic step.
 
-use crate::{Code, Error, Result, Sublevel};
+use crate::{Code, Condition, Error, Result, Sublevel, condition};
 use bytes::Bytes;
 
 /// One write of a [`Batch`].
@@ -44,23 +44,35 @@ impl Operation {
     }
 }
 
-/// A sequence of puts and deletes that takes effect as one atomic step, in its order.
+/// A sequence of puts and deletes that takes effect as one atomic step, in its order; with conditions, only if all of
+/// them hold right before it.
 ///
 /// ```
 /// use rave_core::Batch;
-/// let batch = Batch::new().put("a", "1").del("b");
-/// assert_eq!(batch.len(), 2);
+/// let batch = Batch::new().put("a", "1").del("b").if_absent("a").if_equals("b", "2");
+/// assert_eq!((batch.len(), batch.conditions().len()), (2, 2));
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Batch {
-    operations: Vec<Scoped>,
+    operations: Vec<Scoped<Operation>>,
+    conditions: Vec<Scoped<Condition>>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Scoped {
-    operation: Operation,
-    /// The key already carries the prefixes of its sublevel, counted from the root.
+struct Scoped<T> {
+    part: T,
+    /// Its key already carries the prefixes of its sublevel, counted from the root.
     absolute: bool,
+}
+
+impl<T> Scoped<T> {
+    const fn relative(part: T) -> Self {
+        Self { part, absolute: false }
+    }
+
+    const fn absolute(part: T) -> Self {
+        Self { part, absolute: true }
+    }
 }
 
 fn bytes(data: impl AsRef<[u8]>) -> Bytes {
@@ -70,7 +82,7 @@ fn bytes(data: impl AsRef<[u8]>) -> Bytes {
 impl Batch {
     /// An empty batch.
     pub const fn new() -> Self {
-        Self { operations: Vec::new() }
+        Self { operations: Vec::new(), conditions: Vec::new() }
     }
 
     /// The batch with a put behind.
@@ -92,7 +104,7 @@ impl Batch {
     #[must_use]
     pub fn put_in(mut self, sublevel: &Sublevel, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Self {
         let operation = Operation::Put { key: sublevel.absolute_key(key.as_ref()), value: bytes(value) };
-        self.operations.push(Scoped { operation, absolute: true });
+        self.operations.push(Scoped::absolute(operation));
         self
     }
 
@@ -100,23 +112,60 @@ impl Batch {
     #[must_use]
     pub fn del_in(mut self, sublevel: &Sublevel, key: impl AsRef<[u8]>) -> Self {
         let operation = Operation::Del { key: sublevel.absolute_key(key.as_ref()) };
-        self.operations.push(Scoped { operation, absolute: true });
+        self.operations.push(Scoped::absolute(operation));
+        self
+    }
+
+    /// The batch, only if `key` does not exist.
+    #[must_use]
+    pub fn if_absent(self, key: impl AsRef<[u8]>) -> Self {
+        self.require(Condition::Absent { key: bytes(key) })
+    }
+
+    /// The batch, only if `key` has exactly this value.
+    #[must_use]
+    pub fn if_equals(self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Self {
+        self.require(Condition::Equals { key: bytes(key), value: bytes(value) })
+    }
+
+    /// The batch, only if `key` does not exist in `sublevel`; see [`put_in`](Self::put_in).
+    #[must_use]
+    pub fn if_absent_in(mut self, sublevel: &Sublevel, key: impl AsRef<[u8]>) -> Self {
+        let key = sublevel.absolute_key(key.as_ref());
+        self.conditions.push(Scoped::absolute(Condition::Absent { key }));
+        self
+    }
+
+    /// The batch, only if `key` has exactly this value in `sublevel`; see [`put_in`](Self::put_in).
+    #[must_use]
+    pub fn if_equals_in(mut self, sublevel: &Sublevel, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Self {
+        let key = sublevel.absolute_key(key.as_ref());
+        self.conditions.push(Scoped::absolute(Condition::Equals { key, value: bytes(value) }));
+        self
+    }
+
+    /// The batch, only if `condition` holds.
+    #[must_use]
+    pub fn require(mut self, condition: Condition) -> Self {
+        self.conditions.push(Scoped::relative(condition));
         self
     }
 
     /// Adds an operation at the end.
     pub fn push(&mut self, operation: Operation) {
-        self.operations.push(Scoped { operation, absolute: false });
+        self.operations.push(Scoped::relative(operation));
     }
 
-    /// Moves the operations of `other` to the end of this batch.
+    /// Moves the operations and conditions of `other` to the end of this batch.
     pub fn append(&mut self, mut other: Batch) {
         self.operations.append(&mut other.operations);
+        self.conditions.append(&mut other.conditions);
     }
 
-    /// Drops all operations.
+    /// Drops all operations and conditions.
     pub fn clear(&mut self) {
         self.operations.clear();
+        self.conditions.clear();
     }
 
     /// The number of operations.
@@ -124,54 +173,71 @@ impl Batch {
         self.operations.len()
     }
 
-    /// Whether there are no operations.
+    /// Whether there are neither operations nor conditions.
     pub fn is_empty(&self) -> bool {
-        self.operations.is_empty()
+        self.operations.is_empty() && self.conditions.is_empty()
     }
 
-    /// Bytes of all keys and values.
+    /// Bytes of all keys and values, those of conditions too.
     pub fn byte_len(&self) -> usize {
-        self.operations().map(Operation::byte_len).sum()
+        let conditions: usize = self.conditions().map(Condition::byte_len).sum();
+        self.operations().map(Operation::byte_len).sum::<usize>() + conditions
     }
 
     /// The operations in order.
     pub fn operations(&self) -> impl ExactSizeIterator<Item = &Operation> {
-        self.operations.iter().map(|scoped| &scoped.operation)
+        self.operations.iter().map(|scoped| &scoped.part)
     }
 
     /// The operations in order, by value.
     pub fn into_operations(self) -> impl ExactSizeIterator<Item = Operation> {
-        self.operations.into_iter().map(|scoped| scoped.operation)
+        self.operations.into_iter().map(|scoped| scoped.part)
+    }
+
+    /// The conditions in order.
+    pub fn conditions(&self) -> impl ExactSizeIterator<Item = &Condition> {
+        self.conditions.iter().map(|scoped| &scoped.part)
+    }
+
+    /// Checks what can be said of the batch by itself; stores and leaders do so before anything else.
+    ///
+    /// Errors: `LEVEL_INVALID_BATCH` if there are more than [`MAX_CONDITIONS`](crate::MAX_CONDITIONS) conditions, or if two
+    /// contradict each other.
+    pub fn validate(&self) -> Result<()> {
+        condition::validate(self.conditions())
+    }
+
+    /// For stores that cannot check conditions.
+    ///
+    /// Errors: `LEVEL_NOT_SUPPORTED` if there are any.
+    pub fn refuse_conditions(&self) -> Result<()> {
+        if self.conditions.is_empty() { Ok(()) } else { Err(Error::not_supported("a condition on a batch")) }
     }
 
     /// The batch as the root database has to write it, when it was given to the view whose keys carry `prefix` there.
     /// For the root its operations are operations like any other, so that it may itself be a view of something.
     pub(crate) fn into_absolute(self, prefix: &[u8]) -> Result<Self> {
-        let operations = self
-            .operations
-            .into_iter()
-            .map(|Scoped { operation, absolute }| {
-                if !absolute {
-                    let operation = operation.map_key(|key| Bytes::from([prefix, &key].concat()));
-                    return Ok(Scoped { operation, absolute: false });
-                }
-                if !operation.key().starts_with(prefix) {
-                    return Err(Error::new(
-                        Code::InvalidPrefix,
-                        "a batch operation names a sublevel that is not below the one it is written through",
-                    ));
-                }
-                Ok(Scoped { operation, absolute: false })
-            })
-            .collect::<Result<_>>()?;
-        Ok(Self { operations })
+        let outside = || {
+            let message = "a batch names a sublevel that is not below the one it is written through";
+            Error::new(Code::InvalidPrefix, message)
+        };
+        let operations = self.operations.into_iter().map(|Scoped { part, absolute }| match absolute {
+            false => Ok(Scoped::relative(part.map_key(|key| Bytes::from([prefix, &key].concat())))),
+            true if part.key().starts_with(prefix) => Ok(Scoped::relative(part)),
+            true => Err(outside()),
+        });
+        let conditions = self.conditions.into_iter().map(|Scoped { part, absolute }| match absolute {
+            false => Ok(Scoped::relative(part.within_prefix(prefix))),
+            true if part.is_within(prefix) => Ok(Scoped::relative(part)),
+            true => Err(outside()),
+        });
+        Ok(Self { operations: operations.collect::<Result<_>>()?, conditions: conditions.collect::<Result<_>>()? })
     }
 }
 
 impl FromIterator<Operation> for Batch {
     fn from_iter<I: IntoIterator<Item = Operation>>(operations: I) -> Self {
-        let operations = operations.into_iter().map(|operation| Scoped { operation, absolute: false }).collect();
-        Self { operations }
+        Self { operations: operations.into_iter().map(Scoped::relative).collect(), conditions: Vec::new() }
     }
 }
 

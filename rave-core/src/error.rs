@@ -71,6 +71,14 @@ codes! {
     StatusLocked = "LEVEL_STATUS_LOCKED",
     /// The database is open for reading only.
     ReadOnly = "LEVEL_READONLY",
+    /// A batch contradicts itself or is too large: nothing was sent.
+    InvalidBatch = "LEVEL_INVALID_BATCH",
+    /// A condition of a batch does not hold, so nothing was written; [`Error::failed_conditions`] tells which.
+    ConditionFailed = "LEVEL_CONDITION_FAILED",
+    /// What a transaction had read was changed by others each time it was tried.
+    Conflict = "LEVEL_TRANSACTION_CONFLICT",
+    /// The leader does not know this handle's session any more, or somebody else uses it.
+    Session = "LEVEL_SESSION_LOST",
     /// The connection to the leader was lost before the operation completed.
     ConnectionLost = "LEVEL_CONNECTION_LOST",
     /// The leader reported a failure of a kind that this version does not know, or broke the protocol.
@@ -116,13 +124,21 @@ struct Inner {
     code: Code,
     effect: Effect,
     message: String,
+    /// Of `ConditionFailed`.
+    conditions: Vec<usize>,
     source: Option<Arc<dyn std::error::Error + Send + Sync + 'static>>,
 }
 
 impl Error {
     /// A failure of the kind `code`; `message` says what was attempted and what to do, in one readable line.
     pub fn new(code: Code, message: impl Into<String>) -> Self {
-        Self(Box::new(Inner { code, effect: Effect::None, message: message.into(), source: None }))
+        Self(Box::new(Inner {
+            code,
+            effect: Effect::None,
+            message: message.into(),
+            conditions: Vec::new(),
+            source: None,
+        }))
     }
 
     /// An operating-system failure while doing `attempt` (for example "opening /data/db/LOCK").
@@ -133,6 +149,19 @@ impl Error {
     /// The store does not offer `what`.
     pub fn not_supported(what: impl fmt::Display) -> Self {
         Self::new(Code::NotSupported, format!("{what} is not supported here; the manifest tells what is"))
+    }
+
+    /// The conditions of a batch at the indices `failed`, in ascending order, do not hold.
+    pub fn condition_failed(failed: Vec<usize>) -> Self {
+        let which = match failed.as_slice() {
+            [index] => format!("condition {index} of the batch does not hold"),
+            failed => {
+                format!("{} conditions of the batch do not hold, the first is {:?}", failed.len(), failed.first())
+            }
+        };
+        let mut error = Self::new(Code::ConditionFailed, which);
+        error.0.conditions = failed;
+        error
     }
 
     /// An operation on a database that is no longer open.
@@ -166,6 +195,12 @@ impl Error {
     /// What the failed write may have done; [`Effect::None`] for reads.
     pub fn effect(&self) -> Effect {
         self.0.effect
+    }
+
+    /// Which conditions of the batch do not hold, as indices into [`Batch::conditions`](crate::Batch::conditions) in ascending
+    /// order; empty unless the code is [`Code::ConditionFailed`].
+    pub fn failed_conditions(&self) -> &[usize] {
+        &self.0.conditions
     }
 
     /// The sentence, without code and cause.

@@ -7,6 +7,7 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
+    time::Duration,
 };
 use tokio::sync::broadcast;
 
@@ -22,6 +23,18 @@ pub enum Event {
     Leader,
     /// This process now follows a leader.
     Following {
+        /// The leader's process, where the transport tells.
+        leader_pid: Option<u32>,
+    },
+    /// The leader does not answer. It cannot be replaced while it holds the lock: see to that process.
+    Unresponsive {
+        /// The leader's process, where the transport tells.
+        leader_pid: Option<u32>,
+        /// For how long.
+        silent: Duration,
+    },
+    /// The leader answers again.
+    Responsive {
         /// The leader's process, where the transport tells.
         leader_pid: Option<u32>,
     },

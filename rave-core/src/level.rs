@@ -51,11 +51,18 @@ pub trait AbstractLevel: Any + Send + Sync + fmt::Debug {
     /// Applies a batch: all of it or nothing, in its order (a later operation on the same key wins). Returns when it is
     /// as durable as the options demand. An empty batch does nothing and emits no event.
     ///
+    /// Conditions are checked against the state right before the batch, in the same atomic step: nothing comes between. If
+    /// some do not hold, nothing is written and the error is `LEVEL_CONDITION_FAILED` with effect `None`, which names all
+    /// of them. A store without `conditions` in its manifest refuses a batch that has any; see
+    /// [`failed_conditions`](crate::failed_conditions) for one that has. A batch of conditions alone is only checked.
+    ///
     /// Errors carry an [`Effect`](crate::Effect). A store that cannot honour `sync` refuses it.
     async fn write_opts(&self, batch: Batch, options: WriteOptions) -> Result<()>;
 
     /// Deletes the entries of a range. Without `atomic_clear` in the manifest others may see it half done; then an
     /// error with effect `Unknown` means that some were deleted.
+    ///
+    /// [`and_write`](ClearOptions::and_write) is applied with the deletions as one step, or refused.
     async fn clear_opts(&self, options: ClearOptions) -> Result<()>;
 
     /// Opens an iterator. It sees the state at this call where the manifest says `implicit_snapshots`.

@@ -14,6 +14,7 @@
 
 mod batch;
 mod chained;
+mod condition;
 pub mod encoding;
 mod error;
 mod event;
@@ -36,6 +37,7 @@ pub mod conformance;
 
 pub use batch::{Batch, Operation};
 pub use chained::ChainedBatch;
+pub use condition::{Condition, Digest, Digester, MAX_CONDITIONS, failed_conditions};
 pub use error::{Code, Effect, Error, Result};
 pub use event::{Event, EventHub, EventStream};
 pub use ext::AbstractLevelExt;
@@ -49,7 +51,7 @@ pub use options::{ClearOptions, IteratorOptions, ReadOptions, WriteOptions};
 pub use range::KeyRange;
 pub use resume::{Position, resume_iterator};
 pub use snapshot::{Snapshot, SnapshotHandle};
-pub use sublevel::{Sublevel, SublevelOptions};
+pub use sublevel::{RESERVED, Sublevel, SublevelOptions};
 pub use typed::{TypedBatch, TypedIterator, TypedLevel, TypedRange};
 
 pub use bytes::Bytes;

@@ -19,6 +19,8 @@ pub struct Manifest {
     pub sync_writes: bool,
     /// `clear` is one atomic step.
     pub atomic_clear: bool,
+    /// Batches may carry conditions.
+    pub conditions: bool,
     /// A write is applied exactly once, whatever leaders come and go.
     pub exactly_once: bool,
     /// Writes are refused with `LEVEL_READONLY`.

@@ -207,6 +207,7 @@ impl AbstractLevel for MemoryLevel {
             permanence: self.0.permanence,
             sync_writes: true,
             atomic_clear: true,
+            conditions: false,
             exactly_once: false,
             read_only: false,
             legacy: false,

@@ -1,6 +1,6 @@
 //! What can be asked of an operation beyond its keys and values.
 
-use crate::{KeyRange, Snapshot};
+use crate::{Batch, KeyRange, Snapshot};
 
 /// How to read.
 #[derive(Clone, Debug, Default)]
@@ -38,11 +38,22 @@ pub struct IteratorOptions {
     pub values: bool,
     /// Iterate over the state that this snapshot holds.
     pub snapshot: Option<Snapshot>,
+    /// Also visit what rave-level keeps in a shared database for itself, see [`RESERVED`](crate::RESERVED). Stores need not
+    /// care: they hide nothing.
+    pub internal: bool,
 }
 
 impl Default for IteratorOptions {
     fn default() -> Self {
-        Self { range: KeyRange::all(), reverse: false, limit: None, keys: true, values: true, snapshot: None }
+        Self {
+            range: KeyRange::all(),
+            reverse: false,
+            limit: None,
+            keys: true,
+            values: true,
+            snapshot: None,
+            internal: false,
+        }
     }
 }
 
@@ -79,6 +90,8 @@ pub struct ClearOptions {
     pub snapshot: Option<Snapshot>,
     /// See [`WriteOptions::sync`].
     pub sync: bool,
+    /// Apply these operations behind the deletions, in the same atomic step. A store without `atomic_clear` refuses that.
+    pub and_write: Batch,
 }
 
 impl From<KeyRange> for ClearOptions {

@@ -75,6 +75,17 @@ impl KeyRange {
         self
     }
 
+    /// Bytes of its bounds.
+    pub fn byte_len(&self) -> usize {
+        [self.lower(), self.upper()]
+            .into_iter()
+            .map(|bound| match bound {
+                Bound::Included(key) | Bound::Excluded(key) => key.len(),
+                Bound::Unbounded => 0,
+            })
+            .sum()
+    }
+
     /// The bound on the side of the lowest key.
     pub fn lower(&self) -> Bound<&Bytes> {
         self.lower.as_ref()

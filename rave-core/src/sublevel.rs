@@ -15,6 +15,10 @@ use std::{
     },
 };
 
+/// The prefix of the keys that rave-level keeps for itself in a shared database: those of a sublevel named `rave-level`.
+/// Users of a shared database neither see nor write them.
+pub const RESERVED: &str = "!rave-level!";
+
 /// How a sublevel's prefix is formed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SublevelOptions {

@@ -105,7 +105,8 @@ impl<D: AbstractLevel, K: Encoding, V: Encoding> TypedLevel<D, K, V> {
     /// Deletes the entries of a range, also ones that cannot be decoded.
     pub async fn clear(&self, range: TypedRange<K>) -> Result<()> {
         let IteratorOptions { range, reverse, limit, snapshot, .. } = range.options?;
-        self.db.clear_opts(ClearOptions { range, reverse, limit, snapshot, sync: false }).await
+        let options = ClearOptions { range, reverse, limit, snapshot, ..ClearOptions::default() };
+        self.db.clear_opts(options).await
     }
 
     /// Opens an iterator over a range.

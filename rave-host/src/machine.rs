@@ -348,8 +348,8 @@ impl Machine {
                     range: range_of(&options),
                     reverse: options.reverse.unwrap_or(false),
                     limit: limit_of(&options),
-                    snapshot: None,
                     sync: clear.sync.unwrap_or(false),
+                    ..ClearOptions::default()
                 });
                 (Waiting::Writes(vec![clear.id]), work)
             }
@@ -377,6 +377,7 @@ impl Machine {
                     keys: range.keys.unwrap_or(true),
                     values: range.values.unwrap_or(true),
                     snapshot: None,
+                    internal: range.internal.unwrap_or(false),
                 };
                 let position =
                     Position { delivered: open.consumed.unwrap_or(0), bookmark: open.bookmark, seek: open.seek };

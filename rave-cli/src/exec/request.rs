@@ -210,7 +210,7 @@ fn action(body: Body, codec: Codec) -> Result<Action, Wrong> {
         Body::Clear { gt, gte, lt, lte, reverse, limit, sync } => {
             let body = RangeBody { gt, gte, lt, lte, reverse, limit };
             let IteratorOptions { range, reverse, limit, .. } = iterator(body, codec)?;
-            Action::Clear(ClearOptions { range, reverse, limit, sync, snapshot: None })
+            Action::Clear(ClearOptions { range, reverse, limit, sync, ..ClearOptions::default() })
         }
         Body::Scan(body) => Action::Scan(iterator(body, codec)?),
         Body::IterOpen(body) => Action::IterOpen(iterator(body, codec)?),

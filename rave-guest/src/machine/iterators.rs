@@ -76,6 +76,7 @@ impl Iter {
             // Keys are the bookmarks, so they always travel.
             keys: Some(true),
             values: Some(wanted.values),
+            internal: (wanted.internal && !legacy).then_some(true),
             ..range_options(narrow.as_ref().unwrap_or(&wanted.range), wanted.reverse, limit, legacy)?
         };
         let (seek, consumed) = (position.seek.clone(), Some(position.delivered));

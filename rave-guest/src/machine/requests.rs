@@ -98,6 +98,7 @@ pub(super) fn range_options(range: &KeyRange, reverse: bool, limit: Option<u64>,
         limit: Some(short),
         reverse: Some(reverse),
         long_limit: long,
+        internal: None,
     })
 }
 

@@ -80,6 +80,8 @@ messages! {
         (bool, optional, tag = "8") reverse: Option<bool>,
         /// Extension: how many entries at most, where 32 bits do not hold it.
         (uint64, optional, tag = "32") long_limit: Option<u64>,
+        /// Extension: whether to deliver what rave-level keeps for itself (iterators only).
+        (bool, optional, tag = "33") internal: Option<bool>,
     }
     /// Deletes a range; answered by a [`Callback`].
     Clear {
