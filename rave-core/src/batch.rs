@@ -178,6 +178,11 @@ impl Batch {
         self.operations.is_empty() && self.conditions.is_empty()
     }
 
+    /// Whether there are no operations, so that the batch is at most checked.
+    pub fn writes_nothing(&self) -> bool {
+        self.operations.is_empty()
+    }
+
     /// Bytes of all keys and values, those of conditions too.
     pub fn byte_len(&self) -> usize {
         let conditions: usize = self.conditions().map(Condition::byte_len).sum();

@@ -66,7 +66,17 @@ impl<D> ChainedBatch<D> {
         self.change(|batch| batch.del_in(sublevel, key))
     }
 
-    /// Drops all operations; the batch stays usable.
+    /// Adds the condition that `key` does not exist; see [`Batch::if_absent`].
+    pub fn if_absent(&mut self, key: impl AsRef<[u8]>) -> Result<&mut Self> {
+        self.change(|batch| batch.if_absent(key))
+    }
+
+    /// Adds the condition that `key` has exactly this value; see [`Batch::if_equals`].
+    pub fn if_equals(&mut self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Result<&mut Self> {
+        self.change(|batch| batch.if_equals(key, value))
+    }
+
+    /// Drops all operations and conditions; the batch stays usable.
     pub fn clear(&mut self) -> Result<&mut Self> {
         self.change(|_| Batch::new())
     }
@@ -83,7 +93,8 @@ impl<D> ChainedBatch<D> {
 }
 
 impl<D: AbstractLevel> ChainedBatch<D> {
-    /// Writes the batch atomically, in its order. Without operations it does as `close` does.
+    /// Writes the batch atomically, in its order, if its conditions hold. Without operations and conditions it does as
+    /// `close` does.
     pub async fn write(&mut self) -> Result<()> {
         self.write_with(WriteOptions::default()).await
     }

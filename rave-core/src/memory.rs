@@ -11,6 +11,7 @@ pub use opener::{HeldOpening, MemoryOpener};
 use crate::{
     AbstractLevel, Batch, ClearOptions, Code, Entry, Error, Event, EventHub, EventStream, IteratorOptions,
     LevelIterator, Manifest, Operation, Progress, ReadOptions, Result, Snapshot, SnapshotHandle, Status, WriteOptions,
+    failed_conditions,
 };
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -70,6 +71,27 @@ struct Data {
     versions: Versions,
     /// What every write fails with, for tests.
     fault: Option<Error>,
+}
+
+impl Data {
+    /// Fails if a condition of `batch` does not hold now.
+    fn check(&self, batch: &Batch) -> Result<()> {
+        let now = self.versions.now();
+        let get = |key: &Bytes| Ok(self.versions.get(key, now).cloned());
+        let failed = failed_conditions(batch.conditions(), get, |range, show| {
+            self.versions.visit(range, false, now, usize::MAX, usize::MAX, |key, value| show(key, value));
+            Ok(())
+        })?;
+        if failed.is_empty() { Ok(()) } else { Err(Error::condition_failed(failed)) }
+    }
+}
+
+/// What an operation makes of its key.
+fn change(operation: Operation) -> (Bytes, Option<Bytes>) {
+    match operation {
+        Operation::Put { key, value } => (key, Some(value)),
+        Operation::Del { key } => (key, None),
+    }
 }
 
 impl Default for MemoryLevel {
@@ -207,7 +229,7 @@ impl AbstractLevel for MemoryLevel {
             permanence: self.0.permanence,
             sync_writes: true,
             atomic_clear: true,
-            conditions: false,
+            conditions: true,
             exactly_once: false,
             read_only: false,
             legacy: false,
@@ -238,14 +260,16 @@ impl AbstractLevel for MemoryLevel {
         if batch.is_empty() {
             return Ok(());
         }
+        batch.validate()?;
         if let Some(fault) = &data.fault {
             return Err(fault.clone());
         }
+        data.check(&batch)?;
+        if batch.writes_nothing() {
+            return Ok(());
+        }
         let announced = self.0.events.has_listeners().then(|| Arc::new(batch.clone()));
-        data.versions.write(batch.into_operations().map(|operation| match operation {
-            Operation::Put { key, value } => (key, Some(value)),
-            Operation::Del { key } => (key, None),
-        }));
+        data.versions.write(batch.into_operations().map(change));
         drop(data);
         if let Some(batch) = announced {
             self.0.events.emit(|| Event::Write(batch));
@@ -256,6 +280,7 @@ impl AbstractLevel for MemoryLevel {
     async fn clear_opts(&self, options: ClearOptions) -> Result<()> {
         let core = &self.0.core;
         core.check_open()?;
+        options.validate()?;
         let _writing = self.0.writing.lock().unwrap_or_else(PoisonError::into_inner);
         let view = options.snapshot.as_ref().map(|snapshot| core.own(snapshot)).transpose()?.map(MemorySnapshot::view);
         let mut data = core.write()?;
@@ -263,7 +288,7 @@ impl AbstractLevel for MemoryLevel {
             Some(view) => view.as_ref().ok_or_else(snapshot_not_open)?.at,
             None => data.versions.now(),
         };
-        if options.limit == Some(0) {
+        if options.is_nothing() {
             return Ok(());
         }
         if let Some(fault) = &data.fault {
@@ -272,7 +297,8 @@ impl AbstractLevel for MemoryLevel {
         let limit = options.limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
         let mut keys = Vec::new();
         data.versions.visit(&options.range, options.reverse, at, limit, usize::MAX, |key, _| keys.push(key.clone()));
-        data.versions.write(keys.into_iter().map(|key| (key, None)));
+        let also = options.and_write.operations().cloned().map(change);
+        data.versions.write(keys.into_iter().map(|key| (key, None)).chain(also));
         drop(data);
         drop(view);
         self.0.events.emit(|| Event::Clear(Arc::new(options)));

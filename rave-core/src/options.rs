@@ -1,6 +1,6 @@
 //! What can be asked of an operation beyond its keys and values.
 
-use crate::{Batch, KeyRange, Snapshot};
+use crate::{Batch, KeyRange, Result, Snapshot};
 
 /// How to read.
 #[derive(Clone, Debug, Default)]
@@ -90,8 +90,23 @@ pub struct ClearOptions {
     pub snapshot: Option<Snapshot>,
     /// See [`WriteOptions::sync`].
     pub sync: bool,
-    /// Apply these operations behind the deletions, in the same atomic step. A store without `atomic_clear` refuses that.
+    /// Apply these operations behind the deletions, in the same atomic step, also if there is nothing to delete. A store
+    /// without `atomic_clear` refuses that, and every store refuses conditions here.
     pub and_write: Batch,
+}
+
+impl ClearOptions {
+    /// Checks what can be said of the options by themselves; stores and leaders do so before anything else.
+    ///
+    /// Errors: `LEVEL_NOT_SUPPORTED` if `and_write` has conditions.
+    pub fn validate(&self) -> Result<()> {
+        self.and_write.refuse_conditions()
+    }
+
+    /// Whether they ask for nothing at all: no key may be deleted, and nothing is to be written.
+    pub fn is_nothing(&self) -> bool {
+        self.limit == Some(0) && self.and_write.is_empty()
+    }
 }
 
 impl From<KeyRange> for ClearOptions {

@@ -182,7 +182,8 @@ impl AbstractLevel for Sublevel {
 
     async fn write_opts(&self, batch: Batch, options: WriteOptions) -> Result<()> {
         self.check_open()?;
-        let announced = (self.shared.events.has_listeners() && !batch.is_empty()).then(|| Arc::new(batch.clone()));
+        let announced = self.shared.events.has_listeners() && !batch.writes_nothing();
+        let announced = announced.then(|| Arc::new(batch.clone()));
         self.root.write_opts(batch.into_absolute(&self.prefix)?, options).await?;
         if let Some(batch) = announced {
             self.shared.events.emit(|| Event::Write(batch));
@@ -192,7 +193,11 @@ impl AbstractLevel for Sublevel {
 
     async fn clear_opts(&self, options: ClearOptions) -> Result<()> {
         self.check_open()?;
-        let within = ClearOptions { range: options.range.within_prefix(&self.prefix), ..options.clone() };
+        let within = ClearOptions {
+            range: options.range.within_prefix(&self.prefix),
+            and_write: options.and_write.clone().into_absolute(&self.prefix)?,
+            ..options.clone()
+        };
         self.root.clear_opts(within).await?;
         self.shared.events.emit(|| Event::Clear(Arc::new(options)));
         Ok(())

@@ -1,8 +1,8 @@
 //! A database with typed keys and values, as a thin layer over its bytes.
 
 use crate::{
-    AbstractLevel, AbstractLevelExt, Batch, ClearOptions, Entry, IteratorOptions, KeyRange, LevelIterator, Operation,
-    ReadOptions, Result, Snapshot, WriteOptions, encoding::Encoding,
+    AbstractLevel, AbstractLevelExt, Batch, ClearOptions, Condition, Entry, IteratorOptions, KeyRange, LevelIterator,
+    Operation, ReadOptions, Result, Snapshot, WriteOptions, encoding::Encoding,
 };
 use futures::{
     Stream, TryStreamExt,
@@ -247,27 +247,46 @@ impl<D, K, V> fmt::Debug for TypedBatch<'_, D, K, V> {
 }
 
 impl<D: AbstractLevel, K: Encoding, V: Encoding> TypedBatch<'_, D, K, V> {
-    fn push(mut self, operation: impl FnOnce(&K, &V) -> Result<Operation>) -> Self {
-        if let Ok(batch) = &mut self.batch {
-            match operation(&self.level.keys, &self.level.values) {
-                Ok(operation) => batch.push(operation),
-                Err(error) => self.batch = Err(error),
-            }
-        }
+    fn add<T>(mut self, encode: impl FnOnce(&K, &V) -> Result<T>, add: impl FnOnce(Batch, T) -> Batch) -> Self {
+        let encoded = encode(&self.level.keys, &self.level.values);
+        self.batch = self.batch.and_then(|batch| Ok(add(batch, encoded?)));
         self
+    }
+
+    fn operation(self, encode: impl FnOnce(&K, &V) -> Result<Operation>) -> Self {
+        self.add(encode, |mut batch, operation| {
+            batch.push(operation);
+            batch
+        })
     }
 
     /// The batch with a put behind.
     pub fn put(self, key: &K::Input, value: &V::Input) -> Self {
-        self.push(|keys, values| Ok(Operation::Put { key: keys.encode_key(key)?, value: values.encode_value(value)? }))
+        self.operation(|keys, values| {
+            Ok(Operation::Put { key: keys.encode_key(key)?, value: values.encode_value(value)? })
+        })
     }
 
     /// The batch with a delete behind.
     pub fn del(self, key: &K::Input) -> Self {
-        self.push(|keys, _| Ok(Operation::Del { key: keys.encode_key(key)? }))
+        self.operation(|keys, _| Ok(Operation::Del { key: keys.encode_key(key)? }))
     }
 
-    /// Applies the batch atomically, in its order.
+    /// The batch, only if `key` does not exist, not even with a value that cannot be decoded.
+    pub fn if_absent(self, key: &K::Input) -> Self {
+        self.add(|keys, _| Ok(Condition::Absent { key: keys.encode_key(key)? }), Batch::require)
+    }
+
+    /// The batch, only if `key` has exactly the bytes that `value` is encoded to. Where an encoding has several forms for
+    /// one value, such as JSON that other programs wrote, the others are not equal to it.
+    pub fn if_equals(self, key: &K::Input, value: &V::Input) -> Self {
+        let encode = |keys: &K, values: &V| {
+            Ok(Condition::Equals { key: keys.encode_key(key)?, value: values.encode_value(value)? })
+        };
+        self.add(encode, Batch::require)
+    }
+
+    /// Applies the batch atomically, in its order, if its conditions hold.
     pub async fn write(self) -> Result<()> {
         self.write_with(WriteOptions::default()).await
     }
