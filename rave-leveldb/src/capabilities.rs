@@ -11,7 +11,7 @@ pub(crate) fn manifest(read_only: bool) -> Manifest {
         permanence: true,
         sync_writes: true,
         atomic_clear: true,
-        conditions: false,
+        conditions: true,
         // A write is applied by this process or not at all.
         exactly_once: true,
         read_only,

@@ -88,6 +88,10 @@ impl Appender {
     ) -> Result<()> {
         db.failure.check()?;
         let record = self.encode(operations);
+        if record.len() == batch::HEADER_LEN {
+            // Of a batch that had only conditions. An empty record would be a mark.
+            return Ok(());
+        }
         self.write(db.storage.as_ref(), &record, sync).map_err(|error| unknown(db, error))?;
         let count = self.active.apply(&record).map_err(|what| {
             let error = Error::new(Code::Corruption, format!("{}: a batch in memory: {what}", self.log_path.display()));

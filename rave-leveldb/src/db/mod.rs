@@ -23,6 +23,7 @@
 
 mod append;
 mod background;
+mod conditions;
 mod current;
 mod failure;
 mod open;

@@ -5,6 +5,8 @@
 //! thread, and takes along what gathers meanwhile. Whatever has to wait — for an fsync, for room in memory, for level 0
 //! — is led by the writer thread, so that no caller is ever blocked.
 //!
+//! A batch with conditions is a group of its own: whoever leads checks it and appends it, and nothing comes between.
+//!
 //! Whoever submits holds a [`Ticket`] for its place. Dropping it gives the place back if it was not yet taken, so the queue
 //! is never longer than there are callers who wait, and none of them can hold up another.
 
@@ -250,13 +252,13 @@ impl<'a> Lead<'a> {
     }
 
     /// Takes what is next: the writes at the front as one group, or a single other work. In place (`false`) only what
-    /// need not wait. `None` if there is nothing.
+    /// need not wait, so no conditions of others: to check them may take the disk. `None` if there is nothing.
     pub(crate) fn take(&self, may_wait: bool) -> Option<Taken> {
         let mut state = self.queue.state.lock();
         let state = &mut *state;
         let front = state.pending.front()?;
         let sync = match &front.work {
-            Work::Write { sync, .. } if *sync && !may_wait => return None,
+            Work::Write { batch, sync } if !may_wait && (*sync || batch.is_conditional()) => return None,
             Work::Write { sync, .. } => *sync,
             _ if !may_wait => return None,
             _ => false,
@@ -269,9 +271,11 @@ impl<'a> Lead<'a> {
         let limit = if front.weight <= SMALL_WRITE { front.weight + SMALL_WRITE } else { GROUP_BYTES };
         let (mut writes, mut bytes) = (Vec::new(), 0);
         while let Some(pending) = state.pending.front() {
+            let Work::Write { batch, sync: wants } = &pending.work else { break };
+            let conditional = batch.is_conditional();
             // A write without fsync may ride with those that ask for one, but they must not make it wait.
-            let rides = matches!(&pending.work, Work::Write { sync: wants, .. } if sync || !wants);
-            if !rides || (bytes > 0 && bytes + pending.weight > limit) {
+            let rides = (sync || !wants) && !conditional && bytes + pending.weight <= limit;
+            if !rides && !writes.is_empty() {
                 break;
             }
             let Some(Pending { work: Work::Write { batch, .. }, reply, weight, .. }) = state.pending.pop_front() else {
@@ -281,6 +285,9 @@ impl<'a> Lead<'a> {
             let batch = Arc::new(batch);
             state.underway.push(batch.clone());
             writes.push((batch, reply));
+            if conditional {
+                break;
+            }
         }
         Some(Taken::Group { writes, sync })
     }

@@ -7,6 +7,7 @@ use super::{
 };
 use crate::{
     compaction::rules::{LEVEL0_SLOWDOWN_TRIGGER, LEVEL0_STOP_TRIGGER},
+    error::ReadError,
     key::SequenceNumber,
     storage::Access,
 };
@@ -51,8 +52,15 @@ impl Db {
             drop(appender);
             return Write::Later(lead.give_up(work));
         }
-        let result = appender.append(self, batch.operations(), false);
-        if result.is_ok() {
+        let result = match self.check(batch, Access::InMemory) {
+            Ok(()) => appender.append(self, batch.operations(), false),
+            Err(ReadError::Failed(error)) => Err(error),
+            Err(ReadError::WouldBlock) => {
+                drop(appender);
+                return Write::Later(lead.give_up(work));
+            }
+        };
+        if result.is_ok() && !batch.writes_nothing() {
             self.events.emit(|| Event::Write(Arc::new(batch.clone())));
         }
         for _ in 0..ROUNDS {
@@ -73,10 +81,13 @@ impl Db {
         match taken {
             Taken::Group { writes, sync } => {
                 let batches = || writes.iter().map(|(batch, _)| &**batch);
-                let result = appender.append(self, operations(batches()), sync);
+                // A batch with conditions is alone in its group.
+                let checked = batches().try_for_each(|batch| self.check(batch, Access::Blocking));
+                let result = checked.map_err(ReadError::into_error);
+                let result = result.and_then(|()| appender.append(self, operations(batches()), sync));
                 lead.done(writes.len());
                 for (batch, reply) in writes {
-                    if result.is_ok() {
+                    if result.is_ok() && !batch.writes_nothing() {
                         self.events.emit(|| Event::Write(batch));
                     }
                     let _ = reply.send(result.clone());
@@ -155,7 +166,7 @@ impl Db {
         if appender.is_empty() { Ok(()) } else { self.make_room(appender, true) }
     }
 
-    /// Deletes a range as one batch.
+    /// Deletes a range and writes what comes with it, as one batch.
     fn clear(&self, appender: &mut Appender, options: ClearOptions, at: Option<SequenceNumber>) -> Result<()> {
         self.failure.check()?;
         let reverse = options.reverse && options.limit.is_some();
@@ -169,9 +180,9 @@ impl Db {
         }
         // What it pins would only be in the way of the flush that it may have to wait for.
         drop(entries);
-        if !deletions.is_empty() {
+        if !deletions.is_empty() || !options.and_write.is_empty() {
             self.make_room(appender, false)?;
-            appender.append(self, deletions.iter(), options.sync)?;
+            appender.append(self, deletions.iter().chain(options.and_write.operations()), options.sync)?;
         }
         self.events.emit(|| Event::Clear(Arc::new(options)));
         Ok(())

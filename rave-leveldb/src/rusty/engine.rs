@@ -18,10 +18,10 @@ use crate::rusty::{
     comparator::Bytewise,
     env::{Files, StoreEnv},
     failure::Faults,
-    scan::View,
+    scan::{PageRequest, View},
 };
 use crate::{Compression, Options, version::Contents};
-use rave_core::{Batch, Code, Effect, Error, Operation, Result};
+use rave_core::{Batch, Code, Effect, Entry, Error, Operation, Result};
 use rusty_leveldb::{
     CompressorId, DB, Status, StatusCode, WriteBatch,
     compressor::{NoneCompressor, SnappyCompressor},
@@ -36,6 +36,9 @@ use std::{
     rc::{Rc, Weak},
     sync::Arc,
 };
+
+/// Entries that are visited between two looks at the byte bound of a page.
+const PAGE: usize = 4096;
 
 /// A database, to be used by one thread only.
 pub(crate) struct Engine {
@@ -165,6 +168,25 @@ impl Engine {
             self.present = None;
         }
         self.noted(result)
+    }
+
+    /// Shows all entries that `request` wants of a view, page by page.
+    pub(crate) fn visit(&mut self, view: &View, mut request: PageRequest, mut show: impl FnMut(Entry)) -> Result<()> {
+        let (all, mut left) = (request.range.clone(), request.want);
+        let mut samples = Vec::new();
+        while left > 0 {
+            request.want = left.min(PAGE);
+            let page = self.read(view, |view| view.page(&request, &mut samples))?;
+            left -= page.entries.len();
+            if let Some(last) = page.entries.last() {
+                request.range = all.behind(&last.key, request.reverse);
+            }
+            page.entries.into_iter().for_each(&mut show);
+            if page.done {
+                break;
+            }
+        }
+        Ok(())
     }
 
     /// Deletes the tables that nothing needs any more. To be called when views were dropped.

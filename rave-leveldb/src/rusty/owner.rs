@@ -6,8 +6,9 @@ use crate::rusty::{
     scan::{Page, PageRequest, View},
 };
 use bytes::Bytes;
-use rave_core::{Batch, ClearOptions, Code, Effect, Error, Event, EventHub, Operation, Result};
+use rave_core::{Batch, ClearOptions, Code, Effect, Error, Event, EventHub, Operation, Result, failed_conditions};
 use std::{
+    cell::RefCell,
     collections::HashMap,
     iter,
     rc::Rc,
@@ -91,8 +92,6 @@ struct Held {
 
 /// Bytes of writes that are committed in one group, about.
 const GROUP_BYTES: usize = 1 << 20;
-/// Entries that one clear visits between two looks at the byte bound of a page.
-const CLEAR_PAGE: usize = 4096;
 
 struct Owner {
     engine: Engine,
@@ -183,15 +182,24 @@ impl Owner {
         self.engine.read(&view, |view| view.page(request, samples))
     }
 
-    /// Commits a write together with the writes that wait right behind it.
+    /// Commits a write together with the writes that wait right behind it. One with conditions is committed alone, so that
+    /// nothing comes between its check and its commit.
     fn write(&mut self, batch: Batch, sync: bool, reply: Reply<()>, underway: Option<Underway>) {
+        if let Err(error) = self.check(&batch) {
+            drop(underway);
+            let _ = reply.send(Err(error));
+            return;
+        }
+        let alone = batch.is_conditional();
         let mut bytes = batch.byte_len();
         let mut sync_any = sync;
         let mut group = vec![(batch, reply)];
         let (mut permits, mut all_underway) = (Vec::new(), vec![underway]);
-        while bytes < GROUP_BYTES {
+        while bytes < GROUP_BYTES && !alone {
             match self.requests.try_recv() {
-                Ok(Request { command: Command::Write { batch, sync, reply }, permit, underway }) => {
+                Ok(Request { command: Command::Write { batch, sync, reply }, permit, underway })
+                    if !batch.is_conditional() =>
+                {
                     all_underway.push(underway);
                     bytes += batch.byte_len();
                     sync_any |= sync;
@@ -213,7 +221,7 @@ impl Owner {
         // Before the answers, so that whoever has one can read it from the cache.
         drop(all_underway);
         for (batch, reply) in group {
-            if result.is_ok() {
+            if result.is_ok() && !batch.writes_nothing() {
                 self.events.emit(|| Event::Write(batch.into()));
             }
             let _ = reply.send(result.clone());
@@ -222,29 +230,32 @@ impl Owner {
         self.make_room();
     }
 
+    /// Fails if a condition of `batch` does not hold now.
+    fn check(&mut self, batch: &Batch) -> Result<()> {
+        if !batch.is_conditional() {
+            return Ok(());
+        }
+        let view = self.view(None)?;
+        let engine = RefCell::new(&mut self.engine);
+        let get = |key: &Bytes| engine.borrow_mut().read(&view, |view| view.get(key));
+        let failed = failed_conditions(batch.conditions(), get, |range, show| {
+            let request = PageRequest { range: range.clone(), reverse: false, want: usize::MAX, values: true };
+            engine.borrow_mut().visit(&view, request, |entry| show(&entry.key, &entry.value))
+        })?;
+        if failed.is_empty() { Ok(()) } else { Err(Error::condition_failed(failed)) }
+    }
+
     fn clear(&mut self, options: &ClearOptions, view: Option<ViewId>) -> Result<()> {
         let view = self.view(view)?;
-        let mut request = PageRequest {
+        let request = PageRequest {
             range: options.range.clone(),
             reverse: options.reverse && options.limit.is_some(),
-            want: 0,
+            want: options.limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX)),
             values: false,
         };
-        let mut left = options.limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
         let mut batch = Batch::new();
-        let mut samples = Vec::new();
-        while left > 0 {
-            request.want = left.min(CLEAR_PAGE);
-            let page = self.engine.read(&view, |view| view.page(&request, &mut samples))?;
-            left = left.saturating_sub(page.entries.len());
-            if let Some(last) = page.entries.last() {
-                request.range = options.range.behind(&last.key, request.reverse);
-            }
-            batch.extend(page.entries.into_iter().map(|entry| Operation::Del { key: entry.key }));
-            if page.done {
-                break;
-            }
-        }
+        self.engine.visit(&view, request, |entry| batch.push(Operation::Del { key: entry.key }))?;
+        batch.append(options.and_write.clone());
         drop(view);
         self.engine.write(iter::once(&batch), options.sync).map_err(|error| match error.effect() {
             Effect::None => error,

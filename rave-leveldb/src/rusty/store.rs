@@ -223,12 +223,15 @@ impl AbstractLevel for Store {
         if batch.is_empty() {
             return Ok(());
         }
+        batch.validate()?;
         lengths::check(&batch)?;
         self.0.ask(|reply| Command::Write { batch, sync: options.sync, reply }).await
     }
 
     async fn clear_opts(&self, options: ClearOptions) -> Result<()> {
         self.check_writable()?;
+        options.validate()?;
+        lengths::check(&options.and_write)?;
         let view = self.view_of(options.snapshot.as_ref())?;
         self.0.ask(|reply| Command::Clear { options, view, reply }).await
     }

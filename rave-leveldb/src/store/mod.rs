@@ -221,6 +221,7 @@ impl AbstractLevel for Store {
         if batch.is_empty() {
             return Ok(());
         }
+        batch.validate()?;
         lengths::check(&batch)?;
         match self.db.write(batch, options.sync) {
             Write::Done(result) => result,
@@ -230,6 +231,8 @@ impl AbstractLevel for Store {
 
     async fn clear_opts(&self, options: ClearOptions) -> Result<()> {
         self.check_writable()?;
+        options.validate()?;
+        lengths::check(&options.and_write)?;
         let at = self.hold(options.snapshot.as_ref())?;
         self.submit(Work::Clear { options, at })?.answer().await
     }

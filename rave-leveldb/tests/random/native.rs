@@ -135,7 +135,7 @@ impl Subject for Native {
 
     fn clear(&mut self, query: &Query, snapshot: Option<&Snapshot>, _: Vec<Bytes>) -> Answer<()> {
         let (reverse, limit, snapshot) = (query.reverse, query.limit, snapshot.cloned());
-        let options = ClearOptions { range: range(query), reverse, limit, snapshot, sync: false };
+        let options = ClearOptions { range: range(query), reverse, limit, snapshot, ..ClearOptions::default() };
         self.wait(async |db| db.clear_opts(options).await)
     }
 

@@ -3,11 +3,15 @@
 
 use crate::{LevelDb, hasty};
 use rave_core::{
-    AbstractLevel, AbstractLevelExt, Batch, ClearOptions, Entry, IteratorOptions, KeyRange, LevelIterator, ReadOptions,
-    Snapshot,
+    AbstractLevel, AbstractLevelExt, Batch, ClearOptions, Code, Condition, Digester, Entry, IteratorOptions, KeyRange,
+    LevelIterator, ReadOptions, Snapshot, WriteOptions,
 };
 use rave_leveldb::{Compression, Options};
-use std::{collections::BTreeMap, ops::Bound, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Bound,
+    sync::Arc,
+};
 
 type Model = BTreeMap<Vec<u8>, Vec<u8>>;
 
@@ -54,6 +58,52 @@ async fn check(mut open: Open, seed: u64) {
     assert_eq!(open.seen, expected(&open.state, &open.options), "seed {seed}: {:?}", open.options);
 }
 
+/// A batch with conditions, of which about one in four does not hold.
+async fn conditional_write(db: &dyn AbstractLevel, model: &mut Model, random: &mut fastrand::Rng) {
+    let mut batch = Batch::new();
+    let mut failing = Vec::new();
+    let mut keys = BTreeSet::new();
+    for index in 0..random.usize(1..4) {
+        let wrong = random.u8(0..4) == 0;
+        let key = random_key(random);
+        if random.bool() {
+            let range = random_range(random);
+            let mut digester = Digester::default();
+            for (key, value) in model.iter().filter(|(key, _)| range.contains(key)) {
+                digester.entry(key, value);
+            }
+            if wrong {
+                digester.entry(b"another", b"entry");
+            }
+            batch = batch.require(Condition::unchanged(range, digester.finish()));
+        } else if !keys.insert(key.clone()) {
+            // Twice the same key might contradict itself.
+            break;
+        } else {
+            batch = match model.get(&key) {
+                Some(_) if wrong => batch.if_absent(key),
+                Some(value) => batch.if_equals(key, value),
+                None if wrong => batch.if_equals(key, ""),
+                None => batch.if_absent(key),
+            };
+        }
+        if wrong {
+            failing.push(index);
+        }
+    }
+    let (key, value) = (random_key(random), vec![random.u8(..); random.usize(0..40)]);
+    batch = batch.put(&key, &value);
+    match db.write_opts(batch, WriteOptions { sync: random.bool() }).await {
+        Ok(()) => {
+            assert!(failing.is_empty());
+            model.insert(key, value);
+        }
+        Err(error) => {
+            assert_eq!((error.code(), error.failed_conditions()), (Code::ConditionFailed, &*failing), "{error}");
+        }
+    }
+}
+
 async fn history(seed: u64) {
     let mut random = fastrand::Rng::with_seed(seed);
     let directory = tempfile::tempdir().unwrap();
@@ -70,7 +120,7 @@ async fn history(seed: u64) {
     let mut snapshots: Vec<(Snapshot, Model)> = Vec::new();
     let mut iterators: Vec<Open> = Vec::new();
     for step in 0..60 {
-        match random.u8(0..20) {
+        match random.u8(0..24) {
             0..=8 => {
                 let mut batch = Batch::new();
                 for _ in 0..random.usize(1..5) {
@@ -86,6 +136,7 @@ async fn history(seed: u64) {
                 }
                 db.write(batch).await.unwrap();
             }
+            17..=20 => conditional_write(&*db, &mut model, &mut random).await,
             9 => {
                 let range = random_range(&mut random);
                 let limit = random.bool().then(|| random.u64(0..4));
@@ -94,7 +145,14 @@ async fn history(seed: u64) {
                 for entry in expected(&model, &doomed) {
                     model.remove(entry.key.as_ref());
                 }
-                db.clear_opts(ClearOptions { range, limit, reverse, sync, snapshot: None }).await.unwrap();
+                let mut and_write = Batch::new();
+                if random.bool() {
+                    let (key, value) = (random_key(&mut random), vec![random.u8(..); random.usize(0..40)]);
+                    model.insert(key.clone(), value.clone());
+                    and_write = and_write.put(key, value);
+                }
+                let options = ClearOptions { range, limit, reverse, sync, snapshot: None, and_write };
+                db.clear_opts(options).await.unwrap();
             }
             10 => snapshots.push((db.snapshot().await.unwrap(), model.clone())),
             11 if !snapshots.is_empty() => {
