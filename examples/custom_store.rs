@@ -13,7 +13,7 @@ use bytes::Bytes;
 use rave_level::{
     AbstractLevel, AbstractLevelExt, Batch, Builder, ClearOptions, Code, Effect, Entry, Error, Event, EventHub,
     EventStream, FileLock, FileLockAttempt, IteratorOptions, KeyRange, LevelIterator, LockAttempt, LockedStore,
-    Manifest, MemoryLevel, Opener, Operation, ReadOptions, Result, Snapshot, Status, WriteOptions,
+    Manifest, MemoryLevel, Opener, Operation, ReadOptions, Result, Snapshot, Status, WriteOptions, failed_conditions,
     transport::IpcTransport,
 };
 use std::{
@@ -61,6 +61,17 @@ impl JournalLevel {
 
     fn journal(&self) -> MutexGuard<'_, Journal> {
         self.journal.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Fails if a condition of the batch does not hold. Called with the journal locked: nobody writes meanwhile.
+    fn check(&self, batch: &Batch) -> Result<()> {
+        let get = |key: &Bytes| futures::executor::block_on(self.map.get(key));
+        let failed = failed_conditions(batch.conditions(), get, |range, show| {
+            let entries = futures::executor::block_on(self.map.all(range.clone()))?;
+            entries.iter().for_each(|entry| show(&entry.key, &entry.value));
+            Ok(())
+        })?;
+        if failed.is_empty() { Ok(()) } else { Err(Error::condition_failed(failed)) }
     }
 }
 
@@ -134,7 +145,7 @@ impl AbstractLevel for JournalLevel {
             permanence: true,
             sync_writes: true,
             atomic_clear: true,
-            conditions: false,
+            conditions: true,
             // What is not named is not promised.
             ..Manifest::default()
         }
@@ -160,15 +171,20 @@ impl AbstractLevel for JournalLevel {
         if batch.is_empty() && self.status() == Status::Open {
             return Ok(());
         }
+        batch.validate()?;
         let record = write_record(&batch)?;
         // Appending takes microseconds and blocks the runtime for so long. With `sync` it is milliseconds: a store that
         // minds does its work on a thread of its own.
         //
         // File and map change under one lock, so that they have the same order. The map's write never waits.
         let mut journal = self.journal();
+        self.check(&batch)?;
+        if batch.writes_nothing() {
+            return Ok(());
+        }
         journal.append(&record, options.sync)?;
         let announced = self.events.has_listeners().then(|| Arc::new(batch.clone()));
-        futures::executor::block_on(self.map.write_opts(batch, WriteOptions::default()))?;
+        futures::executor::block_on(self.map.write(batch.into_operations().collect()))?;
         if let Some(batch) = announced {
             self.events.emit(|| Event::Write(batch));
         }
@@ -176,6 +192,7 @@ impl AbstractLevel for JournalLevel {
     }
 
     async fn clear_opts(&self, options: ClearOptions) -> Result<()> {
+        options.validate()?;
         let wanted = IteratorOptions {
             range: options.range.clone(),
             reverse: options.reverse,
@@ -186,7 +203,8 @@ impl AbstractLevel for JournalLevel {
         };
         let mut journal = self.journal();
         let keys: Vec<Entry> = futures::executor::block_on(self.map.all(wanted))?;
-        let batch: Batch = keys.into_iter().map(|entry| Operation::Del { key: entry.key }).collect();
+        let mut batch: Batch = keys.into_iter().map(|entry| Operation::Del { key: entry.key }).collect();
+        batch.append(options.and_write.clone());
         journal.append(&write_record(&batch)?, options.sync)?;
         futures::executor::block_on(self.map.write_opts(batch, WriteOptions::default()))?;
         self.events.emit(|| Event::Clear(Arc::new(options)));
