@@ -193,17 +193,20 @@ impl AbstractLevel for JournalLevel {
 
     async fn clear_opts(&self, options: ClearOptions) -> Result<()> {
         options.validate()?;
-        let wanted = IteratorOptions {
-            range: options.range.clone(),
-            reverse: options.reverse,
-            limit: options.limit,
-            values: false,
-            snapshot: options.snapshot.clone(),
-            ..IteratorOptions::default()
-        };
         let mut journal = self.journal();
-        let keys: Vec<Entry> = futures::executor::block_on(self.map.all(wanted))?;
-        let mut batch: Batch = keys.into_iter().map(|entry| Operation::Del { key: entry.key }).collect();
+        let mut batch = Batch::new();
+        for range in options.ranges() {
+            let wanted = IteratorOptions {
+                range,
+                reverse: options.reverse,
+                limit: options.limit.map(|limit| limit - batch.len() as u64),
+                values: false,
+                snapshot: options.snapshot.clone(),
+                ..IteratorOptions::default()
+            };
+            let keys: Vec<Entry> = futures::executor::block_on(self.map.all(wanted))?;
+            batch.extend(keys.into_iter().map(|entry| Operation::Del { key: entry.key }));
+        }
         batch.append(options.and_write.clone());
         journal.append(&write_record(&batch)?, options.sync)?;
         futures::executor::block_on(self.map.write_opts(batch, WriteOptions::default()))?;

@@ -209,6 +209,14 @@ impl Batch {
         self.conditions.iter().map(|scoped| &scoped.part)
     }
 
+    /// The batch with other conditions in place of its own, each in its place. They mean the same keys as those did.
+    #[must_use]
+    pub fn map_conditions(mut self, mut f: impl FnMut(Condition) -> Condition) -> Self {
+        let map = |Scoped { part, absolute }| Scoped { part: f(part), absolute };
+        self.conditions = self.conditions.into_iter().map(map).collect();
+        self
+    }
+
     /// Checks what can be said of the batch by itself; stores and leaders do so before anything else.
     ///
     /// Errors: `LEVEL_INVALID_BATCH` if there are more than [`MAX_CONDITIONS`](crate::MAX_CONDITIONS) conditions, or if two

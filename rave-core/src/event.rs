@@ -106,6 +106,13 @@ impl EventHub {
 /// behind gets [`Event::Lagged`].
 pub struct EventStream(BoxStream<'static, Event>);
 
+impl EventStream {
+    /// The events that `f` makes of these; it drops those for which it gives none. For views of a database.
+    pub fn filter_map(self, f: impl Fn(Event) -> Option<Event> + Send + 'static) -> Self {
+        Self(self.0.filter_map(move |event| std::future::ready(f(event))).boxed())
+    }
+}
+
 impl Stream for EventStream {
     type Item = Event;
 

@@ -62,6 +62,7 @@ pub trait AbstractLevel: Any + Send + Sync + fmt::Debug {
     /// Deletes the entries of a range. Without `atomic_clear` in the manifest others may see it half done; then an
     /// error with effect `Unknown` means that some were deleted.
     ///
+    /// What [`except`](ClearOptions::except) names stays: a store clears [`ClearOptions::ranges`].
     /// [`and_write`](ClearOptions::and_write) is applied with the deletions as one step, or refused.
     async fn clear_opts(&self, options: ClearOptions) -> Result<()>;
 

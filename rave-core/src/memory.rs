@@ -296,7 +296,12 @@ impl AbstractLevel for MemoryLevel {
         }
         let limit = options.limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
         let mut keys = Vec::new();
-        data.versions.visit(&options.range, options.reverse, at, limit, usize::MAX, |key, _| keys.push(key.clone()));
+        for range in options.ranges() {
+            let want = limit - keys.len();
+            if want > 0 {
+                data.versions.visit(&range, options.reverse, at, want, usize::MAX, |key, _| keys.push(key.clone()));
+            }
+        }
         let also = options.and_write.operations().cloned().map(change);
         data.versions.write(keys.into_iter().map(|key| (key, None)).chain(also));
         drop(data);

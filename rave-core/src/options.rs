@@ -82,6 +82,9 @@ impl IteratorOptions {
 pub struct ClearOptions {
     /// The keys to delete.
     pub range: KeyRange,
+    /// Parts of the range that stay as they are and do not count against the limit. A guest of a shared database refuses
+    /// to have any.
+    pub except: Vec<KeyRange>,
     /// With a limit, delete the highest keys instead of the lowest.
     pub reverse: bool,
     /// At most so many keys; `None` for all.
@@ -101,6 +104,26 @@ impl ClearOptions {
     /// Errors: `LEVEL_NOT_SUPPORTED` if `and_write` has conditions.
     pub fn validate(&self) -> Result<()> {
         self.and_write.refuse_conditions()
+    }
+
+    /// The keys to delete as ranges without a key in common, in the order in which a limit takes them. For stores, which
+    /// clear these rather than [`range`](Self::range).
+    ///
+    /// ```
+    /// use rave_core::{ClearOptions, KeyRange};
+    /// let options = ClearOptions { except: vec![KeyRange::prefix("b")], ..ClearOptions::default() };
+    /// assert_eq!(options.ranges(), [KeyRange::all().lt("b"), KeyRange::all().gte("c")]);
+    /// ```
+    pub fn ranges(&self) -> Vec<KeyRange> {
+        let mut ranges = vec![self.range.clone()];
+        for hole in &self.except {
+            let parts = ranges.iter().flat_map(|range| range.without(hole));
+            ranges = parts.filter(|part| !part.is_empty()).collect();
+        }
+        if self.reverse {
+            ranges.reverse();
+        }
+        ranges
     }
 
     /// Whether they ask for nothing at all: no key may be deleted, and nothing is to be written.

@@ -1,7 +1,7 @@
 //! Which keys an iterator visits or a clear deletes.
 
 use bytes::Bytes;
-use std::ops::Bound;
+use std::{cmp::Ordering, ops::Bound};
 
 /// A range of keys, compared bytewise. The default is every key.
 ///
@@ -135,6 +135,29 @@ impl KeyRange {
         }
     }
 
+    /// The keys that lie in both ranges.
+    pub fn intersection(&self, other: &Self) -> Self {
+        Self {
+            lower: tighter(&self.lower, &other.lower, Ordering::Greater).clone(),
+            upper: tighter(&self.upper, &other.upper, Ordering::Less).clone(),
+        }
+    }
+
+    /// What is left of the range without the keys of `hole`: below it and above it. Either part may be empty.
+    pub fn without(&self, hole: &Self) -> [Self; 2] {
+        if hole.is_empty() {
+            return [self.clone(), Self::none()];
+        }
+        let below = flipped(&hole.lower).map(|upper| self.intersection(&Self { lower: Bound::Unbounded, upper }));
+        let above = flipped(&hole.upper).map(|lower| self.intersection(&Self { lower, upper: Bound::Unbounded }));
+        [below, above].map(|part| part.unwrap_or_else(Self::none))
+    }
+
+    /// No key.
+    fn none() -> Self {
+        Self { lower: Bound::Unbounded, upper: Bound::Excluded(Bytes::new()) }
+    }
+
     /// What remains of the range behind `bookmark`, the last key that was delivered, in the given direction. The
     /// bookmark itself is excluded, so that resuming neither repeats nor skips a key of any length.
     pub fn behind(&self, bookmark: &[u8], reverse: bool) -> Self {
@@ -182,6 +205,27 @@ impl KeyRange {
     }
 }
 
+/// The bound that leaves less: the one whose key is on the `inner` side of the other's.
+fn tighter<'a>(one: &'a Bound<Bytes>, other: &'a Bound<Bytes>, inner: Ordering) -> &'a Bound<Bytes> {
+    let (Bound::Included(key) | Bound::Excluded(key)) = one else { return other };
+    let (Bound::Included(other_key) | Bound::Excluded(other_key)) = other else { return one };
+    match key.cmp(other_key) {
+        Ordering::Equal if matches!(other, Bound::Excluded(_)) => other,
+        Ordering::Equal => one,
+        order if order == inner => one,
+        _ => other,
+    }
+}
+
+/// Where what lies beyond `bound` begins; `None` if nothing does.
+fn flipped(bound: &Bound<Bytes>) -> Option<Bound<Bytes>> {
+    match bound {
+        Bound::Included(key) => Some(Bound::Excluded(key.clone())),
+        Bound::Excluded(key) => Some(Bound::Included(key.clone())),
+        Bound::Unbounded => None,
+    }
+}
+
 /// The least key greater than every key that starts with `prefix`; `None` if there is none.
 fn prefix_successor(prefix: &[u8]) -> Option<Bytes> {
     let last = prefix.iter().rposition(|&byte| byte != 0xff)?;
@@ -216,6 +260,27 @@ mod tests {
         assert!(reverse.contains(b"az") && reverse.contains(b"aaz") && !reverse.contains(b"b"));
         let forward = KeyRange::all().behind(b"b", false);
         assert!(forward.contains(b"b\0") && !forward.contains(b"b"));
+    }
+
+    #[test]
+    fn intersections_and_what_is_left_agree_with_each_key() {
+        let keys: [&[u8]; 5] = [b"", b"a", b"a\0", b"b", b"\xff"];
+        let bounds = || {
+            let each = keys.iter().flat_map(|key| [Bound::Included(bytes(key)), Bound::Excluded(bytes(key))]);
+            each.chain([Bound::Unbounded])
+        };
+        let ranges = || bounds().flat_map(|lower| bounds().map(move |upper| KeyRange::new(lower.clone(), upper)));
+        for range in ranges() {
+            for other in ranges() {
+                let (both, [below, above]) = (range.intersection(&other), range.without(&other));
+                for key in keys.into_iter().chain([&b"\0"[..], b"aa", b"c", b"\xff\xff"]) {
+                    let (inside, hole) = (range.contains(key), other.contains(key));
+                    assert_eq!(both.contains(key), inside && hole, "{range:?} and {other:?} at {key:?}");
+                    let parts = usize::from(below.contains(key)) + usize::from(above.contains(key));
+                    assert_eq!(parts, usize::from(inside && !hole), "{range:?} without {other:?} at {key:?}");
+                }
+            }
+        }
     }
 
     #[test]

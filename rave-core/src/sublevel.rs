@@ -195,6 +195,7 @@ impl AbstractLevel for Sublevel {
         self.check_open()?;
         let within = ClearOptions {
             range: options.range.within_prefix(&self.prefix),
+            except: options.except.iter().map(|range| range.within_prefix(&self.prefix)).collect(),
             and_write: options.and_write.clone().into_absolute(&self.prefix)?,
             ..options.clone()
         };

@@ -34,6 +34,7 @@ enum Fault {
     ManyReordered,
     ClearIgnoresLimitZero,
     ClearIgnoresReverse,
+    ClearIgnoresExcept,
     CloseDoesNothing,
     SnapshotSeesThePresent,
     UndeclaredCapability,
@@ -130,6 +131,9 @@ impl AbstractLevel for Broken {
         }
         if self.is(Fault::ClearIgnoresReverse) {
             options.reverse = false;
+        }
+        if self.is(Fault::ClearIgnoresExcept) {
+            options.except.clear();
         }
         self.inner.clear_opts(options).await
     }
@@ -247,6 +251,7 @@ caught! {
     many_reordered: ManyReordered by get::many_keys_keep_their_order;
     clear_ignores_limit_zero: ClearIgnoresLimitZero by clear::a_limit_of_zero_deletes_nothing;
     clear_ignores_reverse: ClearIgnoresReverse by clear::a_limit_takes_the_nearest_keys;
+    clear_ignores_except: ClearIgnoresExcept by clear::what_is_excepted_stays;
     close_does_nothing: CloseDoesNothing by close::operations_after_close_are_refused,
         close::open_iterators_end_with_an_error, sublevel::closing_the_level_closes_its_views;
     snapshot_sees_the_present: SnapshotSeesThePresent by snapshot::reads_see_the_snapshot;

@@ -1,5 +1,10 @@
-//! What stands between writers and the store: read-only mode, write hooks, and the watch for a failing store.
+//! What stands between users and the store: the hiding of rave-level's own records, read-only mode, write hooks, and the
+//! watch for a failing store.
 
+mod hidden;
+mod iterator;
+
+use crate::machine::convert::counted;
 use async_trait::async_trait;
 use rave_core::{
     AbstractLevel, Batch, Bytes, ClearOptions, Code, Effect, Error, EventStream, IteratorOptions, LevelIterator,
@@ -17,7 +22,7 @@ pub enum HostWrite<'a> {
     Clear(&'a ClearOptions),
 }
 
-/// Vetoes or observes every write of a store, whoever makes it.
+/// Vetoes or observes every write of a store, whoever makes it; not what rave-level writes for itself.
 ///
 /// Both methods run on the way of the write and must not block.
 pub trait WriteHook: Send + Sync + fmt::Debug + 'static {
@@ -28,7 +33,12 @@ pub trait WriteHook: Send + Sync + fmt::Debug + 'static {
     fn after(&self, write: HostWrite<'_>);
 }
 
-/// A store behind a read-only switch and a [`WriteHook`]. It also notices when the store stops being sound: after a
+/// A store as the users of a shared database see it: behind a read-only switch and a [`WriteHook`], and without the keys
+/// that begin with [`RESERVED`](rave_core::RESERVED). Those are not there for reads, iterators, clears, conditions on ranges
+/// and events; a batch that names one, in a write or a condition, is refused with `LEVEL_INVALID_KEY`. Only
+/// [`IteratorOptions::internal`] shows them.
+///
+/// It also notices when the store stops being sound: after a
 /// write that failed with `LEVEL_IO_ERROR` or `LEVEL_CORRUPTION`, [`failure`](Self::failure) tells. Whatever its effect: a
 /// store that refuses further writes after a failed one says so with effect `None`.
 #[derive(Clone, Debug)]
@@ -95,38 +105,52 @@ impl AbstractLevel for GuardedLevel {
     }
 
     fn events(&self) -> EventStream {
-        self.inner.events()
+        self.inner.events().filter_map(hidden::visible)
     }
 
     async fn get_opts(&self, key: Bytes, options: ReadOptions) -> Result<Option<Bytes>> {
+        if hidden::is_hidden(&key) {
+            // Whether it may be asked at all, it knows.
+            self.inner.get_many_opts(Vec::new(), options).await?;
+            return Ok(None);
+        }
         self.inner.get_opts(key, options).await
     }
 
-    async fn get_many_opts(&self, keys: Vec<Bytes>, options: ReadOptions) -> Result<Vec<Option<Bytes>>> {
-        self.inner.get_many_opts(keys, options).await
+    async fn get_many_opts(&self, mut keys: Vec<Bytes>, options: ReadOptions) -> Result<Vec<Option<Bytes>>> {
+        if !keys.iter().any(|key| hidden::is_hidden(key)) {
+            return self.inner.get_many_opts(keys, options).await;
+        }
+        let hidden: Vec<bool> = keys.iter().map(|key| hidden::is_hidden(key)).collect();
+        keys.retain(|key| !hidden::is_hidden(key));
+        let wanted = keys.len();
+        let mut values = counted(self.inner.get_many_opts(keys, options).await?, wanted)?.into_iter();
+        Ok(hidden.into_iter().map(|hidden| if hidden { None } else { values.next().flatten() }).collect())
     }
 
     async fn write_opts(&self, batch: Batch, options: WriteOptions) -> Result<()> {
+        hidden::refuse(&batch)?;
         if batch.is_empty() {
             return self.inner.write_opts(batch, options).await;
         }
         self.before(HostWrite::Batch(&batch))?;
         // Only a hook needs the batch afterwards.
         let copy = if self.hook.is_some() { batch.clone() } else { Batch::new() };
-        let result = self.inner.write_opts(batch, options).await;
+        let result = self.inner.write_opts(hidden::conditions_around(batch), options).await;
         self.after(HostWrite::Batch(&copy), &result);
         result
     }
 
     async fn clear_opts(&self, options: ClearOptions) -> Result<()> {
+        hidden::refuse(&options.and_write)?;
         self.before(HostWrite::Clear(&options))?;
-        let result = self.inner.clear_opts(options.clone()).await;
+        let result = self.inner.clear_opts(hidden::clear_around(options.clone())).await;
         self.after(HostWrite::Clear(&options), &result);
         result
     }
 
     async fn iterator_opts(&self, options: IteratorOptions) -> Result<Box<dyn LevelIterator>> {
-        self.inner.iterator_opts(options).await
+        iterator::open(&*self.inner, options).await
     }
 
     async fn snapshot(&self) -> Result<Snapshot> {

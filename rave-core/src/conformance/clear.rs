@@ -5,7 +5,7 @@ use super::{
     model::{Bounds, Model, Query},
     tools::*,
 };
-use crate::{AbstractLevelExt, Batch, ClearOptions, KeyRange};
+use crate::{AbstractLevelExt, Batch, ClearOptions, Code, KeyRange};
 use bytes::Bytes;
 
 fn letters() -> Vec<String> {
@@ -62,6 +62,55 @@ pub async fn a_limit_takes_the_nearest_keys(h: &mut Harness) {
             assert_eq!(db.all(KeyRange::all()).await.unwrap(), model.entries(&Query::default()), "{query:?}");
         }
         h.disturb().await;
+    }
+}
+
+/// Parts of the range that are to stay do so, and a limit does not count them, in both directions. A level that only asks
+/// another one over a wire may refuse that.
+pub async fn what_is_excepted_stays(h: &mut Harness) {
+    let db = h.level.clone();
+    fill(&db, &letters()).await;
+    let refused = ClearOptions { except: vec![KeyRange::prefix("c")], ..ClearOptions::default() };
+    if let Some(Code::NotSupported) = code_of(db.clear(refused).await) {
+        assert_eq!(all_keys(&db).await, letters());
+        return;
+    }
+    db.clear(KeyRange::all()).await.unwrap();
+    let sub = db.sublevel("sub").unwrap();
+    let holes = [
+        vec![KeyRange::all()],
+        vec![KeyRange::prefix("c")],
+        vec![KeyRange::all().gt("c").lte("f")],
+        vec![KeyRange::all().lt("b"), KeyRange::all().gte("i")],
+        // In any order, one over the other, and empty.
+        vec![KeyRange::all().gte("e").lt("g"), KeyRange::all().gte("b").lte("e"), KeyRange::all().gte("z").lt("a")],
+    ];
+    for (step, except) in holes.into_iter().enumerate() {
+        for (reverse, limit) in [(false, None), (true, None), (false, Some(3)), (true, Some(3)), (false, Some(100))] {
+            for range in [KeyRange::all(), KeyRange::all().gt("b").lt("i")] {
+                let stays = |key: &String| except.iter().any(|hole| hole.contains(key.as_bytes()));
+                let mut goes: Vec<String> = letters();
+                goes.retain(|key| range.contains(key.as_bytes()) && !stays(key));
+                if reverse {
+                    goes.reverse();
+                }
+                goes.truncate(limit.map_or(usize::MAX, |limit| limit as usize));
+                let mut left = letters();
+                left.retain(|key| !goes.contains(key));
+                let options = ClearOptions { range, except: except.clone(), reverse, limit, ..ClearOptions::default() };
+                fill(&db, &letters()).await;
+                fill(&(std::sync::Arc::new(sub.clone()) as _), &letters()).await;
+                sub.clear(options.clone()).await.unwrap();
+                assert_eq!(keys_of(&sub.all(KeyRange::all()).await.unwrap()), left, "{options:?} in a sublevel");
+                sub.clear(KeyRange::all()).await.unwrap();
+                assert_eq!(all_keys(&db).await, letters(), "{options:?} in a sublevel, seen from outside");
+                db.clear(options.clone()).await.unwrap();
+                assert_eq!(all_keys(&db).await, left, "{options:?}");
+            }
+        }
+        if step == 2 {
+            h.disturb().await;
+        }
     }
 }
 

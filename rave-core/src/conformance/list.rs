@@ -125,6 +125,7 @@ macro_rules! __conformance_cases {
                 everything_goes,
                 exactly_the_range_goes,
                 a_limit_takes_the_nearest_keys,
+                what_is_excepted_stays,
                 a_limit_of_zero_deletes_nothing,
                 an_empty_range_deletes_nothing,
                 many_keys_go,

@@ -172,11 +172,15 @@ impl Db {
         let reverse = options.reverse && options.limit.is_some();
         let mut entries = self.entries(at, reverse, false);
         entries.set_access(Access::Blocking);
-        entries.restart(options.range.clone());
+        let limit = options.limit.unwrap_or(u64::MAX);
         let mut deletions = Vec::new();
-        while options.limit.is_none_or(|limit| (deletions.len() as u64) < limit) {
-            let Some(entry) = entries.next_entry(false).map_err(|error| error.into_error())? else { break };
-            deletions.push(Operation::Del { key: entry.key });
+        for range in options.ranges() {
+            entries.restart(range);
+            while (deletions.len() as u64) < limit
+                && let Some(entry) = entries.next_entry(false).map_err(|error| error.into_error())?
+            {
+                deletions.push(Operation::Del { key: entry.key });
+            }
         }
         // What it pins would only be in the way of the flush that it may have to wait for.
         drop(entries);

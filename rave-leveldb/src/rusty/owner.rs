@@ -247,14 +247,13 @@ impl Owner {
 
     fn clear(&mut self, options: &ClearOptions, view: Option<ViewId>) -> Result<()> {
         let view = self.view(view)?;
-        let request = PageRequest {
-            range: options.range.clone(),
-            reverse: options.reverse && options.limit.is_some(),
-            want: options.limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX)),
-            values: false,
-        };
+        let limit = options.limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
+        let reverse = options.reverse && options.limit.is_some();
         let mut batch = Batch::new();
-        self.engine.visit(&view, request, |entry| batch.push(Operation::Del { key: entry.key }))?;
+        for range in options.ranges() {
+            let request = PageRequest { range, reverse, want: limit - batch.len(), values: false };
+            self.engine.visit(&view, request, |entry| batch.push(Operation::Del { key: entry.key }))?;
+        }
         batch.append(options.and_write.clone());
         drop(view);
         self.engine.write(iter::once(&batch), options.sync).map_err(|error| match error.effect() {

@@ -141,8 +141,11 @@ async fn history(seed: u64) {
                 let range = random_range(&mut random);
                 let limit = random.bool().then(|| random.u64(0..4));
                 let (reverse, sync) = (random.bool(), random.bool());
-                let doomed = IteratorOptions { range: range.clone(), reverse, limit, ..IteratorOptions::default() };
-                for entry in expected(&model, &doomed) {
+                let except: Vec<KeyRange> = (0..random.usize(0..3)).map(|_| random_range(&mut random)).collect();
+                let within = IteratorOptions { range: range.clone(), reverse, ..IteratorOptions::default() };
+                let mut doomed = expected(&model, &within);
+                doomed.retain(|entry| !except.iter().any(|hole| hole.contains(&entry.key)));
+                for entry in doomed.into_iter().take(limit.map_or(usize::MAX, |limit| limit as usize)) {
                     model.remove(entry.key.as_ref());
                 }
                 let mut and_write = Batch::new();
@@ -151,7 +154,7 @@ async fn history(seed: u64) {
                     model.insert(key.clone(), value.clone());
                     and_write = and_write.put(key, value);
                 }
-                let options = ClearOptions { range, limit, reverse, sync, snapshot: None, and_write };
+                let options = ClearOptions { range, except, limit, reverse, sync, snapshot: None, and_write };
                 db.clear_opts(options).await.unwrap();
             }
             10 => snapshots.push((db.snapshot().await.unwrap(), model.clone())),
