@@ -323,6 +323,9 @@ pub struct LoadArgs {
 pub struct DumpArgs {
     #[command(flatten)]
     pub database: DatabaseArgs,
+    /// Show rave-level's own records too, in hexadecimal. For people: their form may change, and `load` refuses them.
+    #[arg(long, conflicts_with = "sublevel")]
+    pub internal: bool,
     #[command(flatten)]
     pub keys: KeyEncodingArgs,
     #[command(flatten)]

@@ -91,6 +91,14 @@ impl Encodings {
     }
 }
 
+/// Appends a record of rave-level's own as a line of JSON that nobody takes for an entry. `name` is its key without the
+/// reserved prefix. Both are bytes of any kind, whatever the encodings of users.
+pub fn write_internal(buffer: &mut Vec<u8>, name: &[u8], value: &[u8]) -> Result<()> {
+    let (name, value) = (TextEncoding::Hex.decode_key(name)?, TextEncoding::Hex.decode_value(value)?);
+    buffer.extend_from_slice(format!("{{\"internal\":\"{name}\",\"value\":\"{value}\"}}\n").as_bytes());
+    Ok(())
+}
+
 /// Applies nothing yet: all lines as one batch, or the number of the first bad line and what is wrong with it.
 pub fn read_batch<'a>(encodings: Encodings, lines: impl Iterator<Item = &'a [u8]>) -> Result<Batch, (usize, String)> {
     lines.enumerate().map(|(index, line)| encodings.read_operation(line).map_err(|error| (index + 1, error))).collect()

@@ -6,10 +6,10 @@ use crate::{
     failure::Failure,
     input::{LONGEST_LINE, Line, Lines},
     output::Output,
-    record::{Encodings, read_batch},
+    record::{Encodings, read_batch, write_internal},
 };
 use indicatif::{ProgressBar, ProgressStyle};
-use rave_level::{AbstractLevelExt, Batch, IteratorOptions, WriteOptions};
+use rave_level::{AbstractLevelExt, Batch, IteratorOptions, RESERVED, WriteOptions};
 use std::{fs::File, path::Path, time::Duration};
 
 /// Entries written or fetched at once.
@@ -85,15 +85,19 @@ pub async fn dump(args: DumpArgs) -> Result<(), Failure> {
     let mut output = Output::stdout();
     // On one terminal the bar would be mixed with the entries.
     let bar = if std::io::stdout().is_terminal() { ProgressBar::hidden() } else { progress(None) };
+    let options = IteratorOptions { internal: args.internal, ..IteratorOptions::default() };
     let outcome = database::with(&args.database, async |db| {
-        let mut iterator = db.view.iterator(IteratorOptions::default()).await?;
+        let mut iterator = db.view.iterator(options).await?;
         loop {
             let page = iterator.next_many(PAGE).await?;
             if page.is_empty() {
                 return Ok(iterator.close().await?);
             }
             for entry in &page {
-                encodings.write_entry(output.buffer(), entry, true, true)?;
+                match entry.key.strip_prefix(RESERVED.as_bytes()) {
+                    Some(name) if args.internal => write_internal(output.buffer(), name, &entry.value)?,
+                    _ => encodings.write_entry(output.buffer(), entry, true, true)?,
+                }
             }
             bar.inc(page.len() as u64);
             output.hand_over().await?;
