@@ -208,7 +208,7 @@ impl Driver {
             Step::Lead => {
                 let store = self.held.store.clone().ok_or_else(lost_step)?;
                 let guarded = self.held.host.as_ref().ok_or_else(lost_step)?.serve(store);
-                self.lead(guarded).await;
+                self.lead(guarded).await?;
                 let result = self.let_go().await;
                 if let Err(error) = result {
                     tracing::warn!(%error, location = self.location(), "the store did not close well");
@@ -245,17 +245,26 @@ impl Driver {
     }
 
     /// Leads until the store or the listener fails.
-    async fn lead(&mut self, store: GuardedLevel) {
-        let Some(host) = &self.held.host else { return };
+    async fn lead(&mut self, store: GuardedLevel) -> Result<()> {
+        let Some(host) = &self.held.host else { return Ok(()) };
         *self.figures.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(host.stats_handle()));
-        // What waited here is applied before anything new; guests are served meanwhile.
-        self.guest.promote(Arc::new(store.clone())).await;
+        // What waited here is applied before anything new, unless a leader that died had applied it already; guests are
+        // served meanwhile.
+        let session = self.guest.session();
+        let state = store.session_state(&session).await?;
+        let recorded = state.applied.is_some();
+        self.guest.promote(Arc::new(store.clone()), Some(state)).await;
+        if recorded && !store.manifest().read_only {
+            // From here on this process needs no record. One that stays is forgotten in time.
+            let _ = store.forget_session(&session).await;
+        }
         self.teller.role(Role::Leader);
         let error = tokio::select! {
             error = store.failure() => error,
             error = host.failure() => error,
         };
         tracing::error!(%error, location = self.location(), "this process can no longer lead");
+        Ok(())
     }
 
     /// Lets go of whatever is held, in good order: guests are answered and told, the listener closes, the store closes,

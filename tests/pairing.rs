@@ -16,12 +16,23 @@ use rave_level::{
     AbstractLevel, AbstractLevelExt, Batch, ClearOptions, Effect, IteratorOptions, KeyRange, LevelIterator,
     ReadOptions, Result, WriteOptions,
 };
-use rave_transport::wire::{FrameDecoder, Limits, Request, Response};
+use rave_transport::wire::{FrameDecoder, Limits, Request, Response, message::SessionState};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// The memory store never waits.
 fn now<T>(future: impl Future<Output = T>) -> T {
     future.now_or_never().expect("the memory store answers at once")
+}
+
+/// What outlives a leader, and what was ever done to it through one.
+#[derive(Default)]
+struct Disk {
+    store: MemoryLevel,
+    /// How many times each value was put.
+    applied: BTreeMap<Bytes, u32>,
+    clears: u32,
+    /// What is recorded of sessions.
+    sessions: BTreeMap<[u8; 16], SessionState>,
 }
 
 /// One connection and the leader behind it.
@@ -37,6 +48,8 @@ struct Link {
     /// Requests that a legacy leader has begun all at once.
     begun: Vec<Request>,
     left: bool,
+    /// The guest's session.
+    session: [u8; 16],
     /// Data frames sent and not acknowledged, by iterator and seq.
     outstanding: HashMap<(u32, u32), u32>,
 }
@@ -54,6 +67,7 @@ impl Link {
             legacy,
             begun: Vec::new(),
             left: false,
+            session: [0; 16],
             outstanding: HashMap::new(),
         }
     }
@@ -90,7 +104,7 @@ impl Link {
     }
 
     /// The host does one piece of work; false if there is none.
-    fn work(&mut self, store: &MemoryLevel, applied: &mut BTreeSet<Bytes>, rng: &mut Rng) -> bool {
+    fn work(&mut self, disk: &mut Disk, rng: &mut Rng) -> bool {
         if !self.begun.is_empty() {
             self.host.receive(self.begun.swap_remove(rng.usize(..self.begun.len())));
         }
@@ -98,7 +112,7 @@ impl Link {
             self.speak();
             return false;
         };
-        let outcome = self.execute(work, store, applied);
+        let outcome = self.execute(work, disk);
         self.host.complete(outcome);
         self.speak();
         true
@@ -118,19 +132,34 @@ impl Link {
         }
     }
 
-    fn execute(&mut self, work: Work, store: &MemoryLevel, applied: &mut BTreeSet<Bytes>) -> Outcome {
+    fn execute(&mut self, work: Work, disk: &mut Disk) -> Outcome {
+        let store = disk.store.clone();
+        let store = &store;
         match work {
             Work::Get(key) => Outcome::Get(now(store.get_opts(key, ReadOptions::default()))),
             Work::GetMany(keys) => Outcome::GetMany(now(store.get_many_opts(keys, ReadOptions::default()))),
-            Work::Write { batch, .. } => {
-                for operation in batch.operations() {
-                    if let rave_core::Operation::Put { value, .. } = operation {
-                        applied.insert(value.clone());
+            Work::Write { batch, record, .. } => {
+                let result = now(store.write_opts(batch.clone(), WriteOptions::default()));
+                if result.is_ok() {
+                    disk.sessions.extend(record.map(|state| (self.session, state)));
+                    for operation in batch.operations() {
+                        if let rave_core::Operation::Put { value, .. } = operation {
+                            *disk.applied.entry(value.clone()).or_default() += 1;
+                        }
                     }
                 }
-                Outcome::Done(now(store.write_opts(batch, WriteOptions::default())))
+                Outcome::Done(result)
             }
-            Work::Clear(options) => Outcome::Done(now(store.clear_opts(options))),
+            Work::Clear { options, record } => {
+                disk.sessions.extend(record.map(|state| (self.session, state)));
+                disk.clears += 1;
+                Outcome::Done(now(store.clear_opts(options)))
+            }
+            Work::Resume { session, .. } => {
+                self.session = session;
+                Outcome::Resumed(Ok(disk.sessions.get(&session).cloned().unwrap_or_default()))
+            }
+            Work::Forget => unreachable!("nobody says goodbye"),
             Work::Open { id, options, position, page } => Outcome::Page(self.open(store, id, *options, position, page)),
             Work::Page { id, seek, page } => {
                 let iterator = self.iterators.get_mut(&id).expect("the iterator is open");
@@ -183,6 +212,9 @@ struct Submitted {
     reads: Vec<Bytes>,
     /// Values put, if it is a write.
     puts: Vec<Bytes>,
+    clears: bool,
+    /// The conditions that it must be told do not hold.
+    fails: Vec<usize>,
     /// It was under way when a connection was lost, so a read of it may happen after later writes.
     repeated: bool,
 }
@@ -201,9 +233,9 @@ struct Scan {
 
 struct World {
     rng: Rng,
-    store: MemoryLevel,
-    /// Every value that was ever written through a host.
-    applied: BTreeSet<Bytes>,
+    disk: Disk,
+    /// Every leader keeps sessions.
+    native: bool,
     guest: guest::Machine<u32>,
     link: Option<Link>,
     operations: Vec<Submitted>,
@@ -230,21 +262,21 @@ impl World {
         let mut rng = Rng::with_seed(seed);
         let policy =
             *rng.choice(&[RetryPolicy::Always, RetryPolicy::Always, RetryPolicy::Safe, RetryPolicy::Never]).unwrap();
-        let store = MemoryLevel::new();
+        let disk = Disk::default();
         let mut permanent = BTreeSet::new();
         let large = rng.usize(1..3000);
         for n in 0..rng.u32(1..200) {
             if n % 3 != 1 {
-                now(store.put(key_of(n), vec![b'p'; rng.usize(..large)])).unwrap();
+                now(disk.store.put(key_of(n), vec![b'p'; rng.usize(..large)])).unwrap();
                 permanent.insert(key_of(n));
             }
         }
         let window = *rng.choice(&[1, 600, 1 << 20]).unwrap();
         Self {
+            native: rng.bool(),
             rng,
-            store,
-            applied: BTreeSet::new(),
-            guest: guest::Machine::new(policy, 1 << 20, window),
+            disk,
+            guest: guest::Machine::new([1; 16], 1 << 20, window),
             link: None,
             operations: Vec::new(),
             history: BTreeMap::new(),
@@ -288,8 +320,11 @@ impl World {
     }
 
     fn connect(&mut self) {
-        self.guest.connected(2);
-        self.link = Some(Link::new(&self.store, self.rng.u32(..5) == 0));
+        let mut spare = [0; 16];
+        self.rng.fill(&mut spare);
+        self.guest.connected(2, spare);
+        let legacy = !self.native && self.rng.u32(..3) == 0;
+        self.link = Some(Link::new(&self.disk.store, legacy));
     }
 
     fn transport(&mut self) {
@@ -310,7 +345,7 @@ impl World {
         if !link.left {
             link.hear(hear);
             for _ in 0..work {
-                if !link.work(&self.store, &mut self.applied, &mut self.rng) {
+                if !link.work(&mut self.disk, &mut self.rng) {
                     break;
                 }
             }
@@ -329,7 +364,7 @@ impl World {
     fn cut(&mut self) {
         if let Some(link) = self.link.as_mut().filter(|link| !link.left) {
             for _ in 0..self.rng.usize(..5) {
-                link.work(&self.store, &mut self.applied, &mut self.rng);
+                link.work(&mut self.disk, &mut self.rng);
             }
         }
         self.lose();
@@ -338,7 +373,7 @@ impl World {
     /// The leader leaves in good order.
     fn leave(&mut self) {
         let Some(link) = self.link.as_mut().filter(|link| !link.left) else { return };
-        while link.work(&self.store, &mut self.applied, &mut self.rng) {}
+        while link.work(&mut self.disk, &mut self.rng) {}
         link.host.leave();
         link.speak();
         link.left = true;
@@ -355,14 +390,18 @@ impl World {
         let key = key_of(self.rng.u32(..200));
         if !self.permanent.contains(&key) {
             let put = self.rng.bool();
-            now(async { if put { self.store.put(key, "t").await } else { self.store.del(key).await } }).unwrap();
+            now(async {
+                let store = &self.disk.store;
+                if put { store.put(key, "t").await } else { store.del(key).await }
+            })
+            .unwrap();
         }
     }
 
     fn submit(&mut self) {
         let token = self.operations.len() as u32;
         let key = |rng: &mut Rng| Bytes::from(format!("w{}", rng.u32(..6)));
-        let (mut reads, mut puts) = (Vec::new(), Vec::new());
+        let (mut reads, mut puts, mut fails) = (Vec::new(), Vec::new(), Vec::new());
         let operation = match self.rng.u32(..10) {
             0..3 => {
                 reads.push(key(&mut self.rng));
@@ -392,11 +431,18 @@ impl World {
                     puts.extend(value.clone());
                     self.history.entry(key).or_default().push(Written { number: token, value });
                 }
+                // A condition that never holds beside one that always does: both sides know what must come of it.
+                if self.native && self.rng.u32(..6) == 0 {
+                    batch = batch.if_absent("never written").if_equals("never written either", "v");
+                    fails.push(1);
+                }
                 Operation::Write { batch, sync: false }
             }
         };
-        let number = self.guest.submit(operation, token);
-        self.operations.push(Submitted { number, fate: Fate::UnderWay, reads, puts, repeated: false });
+        let clears = matches!(operation, Operation::Clear(_));
+        let number = self.guest.submit(operation, self.policy, token);
+        let fate = Fate::UnderWay;
+        self.operations.push(Submitted { number, fate, reads, puts, clears, fails, repeated: false });
     }
 
     fn abandon(&mut self) {
@@ -419,6 +465,7 @@ impl World {
             assert_eq!(operation.fate, Fate::UnderWay, "operation {token} completed twice");
             match result {
                 Ok(reply) => {
+                    assert!(operation.fails.is_empty(), "operation {token} was applied against its condition");
                     operation.fate = Fate::Acknowledged;
                     let values = match reply {
                         Reply::Value(value) => vec![value],
@@ -433,7 +480,13 @@ impl World {
                     }
                 }
                 Err(error) => {
-                    assert_ne!(self.policy, RetryPolicy::Always, "{error}");
+                    if error.failed_conditions().is_empty() {
+                        assert_ne!(self.policy, RetryPolicy::Always, "{error}");
+                        // A next leader tells what became of it.
+                        assert!(!self.native || self.policy != RetryPolicy::Safe, "{error}");
+                    } else {
+                        assert_eq!(error.failed_conditions(), operation.fails);
+                    }
                     operation.fate = Fate::Failed(error.effect());
                 }
             }
@@ -469,7 +522,7 @@ impl World {
         let reverse = self.rng.bool();
         let limit = self.rng.bool().then(|| self.rng.u64(..150));
         let options = IteratorOptions { range: range.clone(), reverse, limit, ..IteratorOptions::default() };
-        let id = self.guest.open_iterator(options);
+        let id = self.guest.open_iterator(options, self.policy);
         let mut scan = Scan { id, range, reverse, limit, delivered: 0, expected: Vec::new(), last: None, start: None };
         scan.expect(&self.permanent);
         self.scans.push(scan);
@@ -521,7 +574,9 @@ impl World {
         for (at, operation) in self.operations.iter().enumerate() {
             assert_ne!(operation.fate, Fate::UnderWay, "operation {at} is left");
             for value in &operation.puts {
-                let was_applied = self.applied.contains(value);
+                let applied = self.disk.applied.get(value).copied().unwrap_or(0);
+                let was_applied = applied > 0;
+                assert!(!self.native || applied <= 1, "write {at} was applied {applied} times");
                 match operation.fate {
                     Fate::Acknowledged => assert!(was_applied, "acknowledged write {at} was never applied"),
                     Fate::Failed(Effect::None) => {
@@ -531,9 +586,15 @@ impl World {
                 }
             }
         }
+        if self.native {
+            let clears = self.operations.iter().filter(|operation| operation.clears);
+            let acknowledged = clears.clone().filter(|operation| operation.fate == Fate::Acknowledged).count();
+            let done = self.disk.clears as usize;
+            assert!((acknowledged..=clears.count()).contains(&done), "{done} clears, {acknowledged} acknowledged");
+        }
         for n in 0..6 {
             let key = Bytes::from(format!("w{n}"));
-            let value = now(self.store.get(&key)).unwrap();
+            let value = now(self.disk.store.get(&key)).unwrap();
             self.check_value(&key, u32::MAX, u32::MAX, &value);
         }
     }

@@ -1,6 +1,6 @@
 //! One connection: bytes to the machine, its frames to the wire.
 
-use crate::guest::Shared;
+use crate::guest::{Shared, new_session};
 use bytes::BytesMut;
 use rave_core::Manifest;
 use rave_transport::{
@@ -67,7 +67,7 @@ pub(crate) async fn drive(
     greeted: impl FnOnce(LeaderInfo),
 ) -> Disconnect {
     let Connection { mut reader, mut writer, peer } = connection;
-    shared.with(|state| state.machine.connected(std::process::id()));
+    shared.with(|state| state.machine.connected(std::process::id(), new_session()));
     let mut linked = Linked { shared, reason: "the guest let go of it".to_owned() };
     let mut greeted = Some(greeted);
     let mut decoder = FrameDecoder::new(limits);

@@ -4,7 +4,7 @@ use crate::{
     Disconnect, LeaderInfo, RetryPolicy,
     driver::drive,
     iterator::GuestIterator,
-    machine::{Drained, Leader, Machine, Operation, Reply},
+    machine::{Drained, Leader, Machine, Operation, Reply, SessionId},
 };
 use async_trait::async_trait;
 use bytes::BytesMut;
@@ -15,15 +15,25 @@ use rave_core::{
 };
 use rave_transport::{
     Connection,
-    wire::{Limits, message::StatusReply},
+    wire::{
+        Limits,
+        message::{SessionState, StatusReply},
+    },
 };
 use std::{
     collections::HashMap,
     future::Future,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 use tokio::sync::{Notify, oneshot};
+
+/// How long operations in a store that this process has let go of may keep others waiting. They end with the store; only
+/// one whose future nobody polls takes longer, and then it comes after those others.
+const IN_PLACE: Duration = Duration::from_secs(1);
 
 /// How a guest behaves.
 #[derive(Clone, Copy, Debug)]
@@ -88,6 +98,10 @@ pub(crate) struct Shared {
     pub(crate) outgoing: Notify,
     /// The last operation completed, for `close` to wait for.
     settled: Notify,
+    /// Operations under way in a store of this process.
+    in_place: AtomicUsize,
+    /// The last of them ended.
+    left: Notify,
     events: EventHub,
     options: GuestOptions,
 }
@@ -110,7 +124,7 @@ impl Shared {
             }
         }
         // The driver has frames to send, or has to end the connection.
-        let outgoing = !state.machine.output().is_empty() || state.machine.is_stuck();
+        let outgoing = !state.machine.output().is_empty() || state.machine.is_stuck().is_some();
         drop(state);
         for (answer, result) in completed {
             // Nobody listens if the user dropped the operation.
@@ -138,7 +152,41 @@ impl Shared {
         if state.status == Status::Closed {
             return Some("the guest was closed");
         }
-        state.machine.is_stuck().then_some("the leader did not answer a write in time")
+        state.machine.is_stuck()
+    }
+
+    /// Waits until what was under way in a store of this process, which it has let go of, has ended or waits its turn here.
+    async fn nothing_in_place(&self) {
+        let left = async {
+            loop {
+                let left = self.left.notified();
+                tokio::pin!(left);
+                left.as_mut().enable();
+                if self.in_place.load(Ordering::Acquire) == 0 {
+                    return;
+                }
+                left.await;
+            }
+        };
+        let _ = tokio::time::timeout(IN_PLACE, left).await;
+    }
+}
+
+/// An operation under way in a store of this process.
+struct InPlace<'a>(&'a Shared);
+
+impl<'a> InPlace<'a> {
+    fn new(shared: &'a Shared) -> Self {
+        shared.in_place.fetch_add(1, Ordering::AcqRel);
+        Self(shared)
+    }
+}
+
+impl Drop for InPlace<'_> {
+    fn drop(&mut self) {
+        if self.0.in_place.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.0.left.notify_waiters();
+        }
     }
 }
 
@@ -159,15 +207,19 @@ impl Drop for Promoting<'_> {
 #[derive(Clone, Debug)]
 pub struct Guest {
     pub(crate) shared: Arc<Shared>,
+    retry: RetryPolicy,
+    timeout: Option<Duration>,
 }
 
 impl Guest {
     /// A guest without a connection. It announces the writes made through it on `events`.
     pub fn new(options: GuestOptions, events: EventHub) -> Self {
         Self {
+            retry: options.retry,
+            timeout: options.timeout,
             shared: Arc::new(Shared {
                 state: Mutex::new(State {
-                    machine: Machine::new(options.retry, options.limits.max_frame, options.max_pending_bytes),
+                    machine: Machine::new(new_session(), options.limits.max_frame, options.max_pending_bytes),
                     route: Route::Remote,
                     status: Status::Open,
                     waiters: HashMap::new(),
@@ -176,16 +228,34 @@ impl Guest {
                 }),
                 outgoing: Notify::new(),
                 settled: Notify::new(),
+                in_place: AtomicUsize::new(0),
+                left: Notify::new(),
                 events,
                 options,
             }),
         }
     }
 
+    /// The same handle, for operations with another policy.
+    pub fn retrying(&self, policy: RetryPolicy) -> Self {
+        Self { retry: policy, ..self.clone() }
+    }
+
+    /// The same handle, for operations that may take this long in all; `None`: as long as they need.
+    pub fn with_timeout(&self, timeout: Option<Duration>) -> Self {
+        Self { timeout, ..self.clone() }
+    }
+
+    /// The session that leaders know this handle by.
+    pub fn session(&self) -> SessionId {
+        self.shared.lock().machine.session()
+    }
+
     /// Uses `connection` until it ends; `greeted` is called once the leader has answered. One connection at a time;
     /// dropping the future ends the connection.
     pub async fn run(&self, connection: Connection, greeted: impl FnOnce(LeaderInfo) + Send) -> Disconnect {
         let shared = &*self.shared;
+        shared.nothing_in_place().await;
         drive(shared, connection, shared.options.limits, |leader: LeaderInfo| {
             shared.lock().manifest = leader.manifest.clone();
             greeted(leader);
@@ -194,21 +264,25 @@ impl Guest {
     }
 
     /// From now on, serve from `store`. What was on its way is applied to it first, in order; it returns when that is
-    /// done.
+    /// done. `state` tells how far lost leaders got with the writes of this handle's session, if that is known: these are
+    /// not applied again.
     ///
     /// Requires: no connection is running.
-    pub async fn promote(&self, store: Arc<dyn AbstractLevel>) {
+    pub async fn promote(&self, store: Arc<dyn AbstractLevel>, state: Option<SessionState>) {
+        self.shared.nothing_in_place().await;
+        self.shared.with(|shared| shared.machine.resume(state.as_ref()));
         let mut promoting = None;
         let mut applying = FuturesUnordered::new();
-        loop {
-            let queued = self.shared.with(|state| {
-                let queued = state.machine.drain();
-                state.promoting |= !queued.is_empty();
+        // What a store that closes gives back waits for the next one.
+        while store.status() == Status::Open {
+            let queued = self.shared.with(|shared| {
+                let queued = shared.machine.drain();
+                shared.promoting |= !queued.is_empty();
                 if queued.is_empty() {
                     // Under the same lock: nothing can slip in between the last queued operation and the first direct one.
-                    state.manifest = store.manifest();
-                    state.route = Route::Local(store.clone());
-                    state.machine.wake_iterators();
+                    shared.manifest = Manifest { exactly_once: state.is_some(), ..store.manifest() };
+                    shared.route = Route::Local(store.clone());
+                    shared.machine.wake_iterators();
                 }
                 queued
             });
@@ -217,12 +291,8 @@ impl Guest {
             }
             let first = promoting.is_none();
             promoting.get_or_insert_with(|| Promoting(&self.shared));
-            for Drained { operation, token, uncertain } in queued {
-                let store = &*store;
-                let mut applied = Box::pin(async move {
-                    let judge = |error: Error| if uncertain { error.with_effect(Effect::Unknown) } else { error };
-                    let _ = token.send(execute(store, operation).await.map_err(judge));
-                });
+            for drained in queued {
+                let mut applied = Box::pin(self.apply(&*store, drained));
                 if first {
                     applied.await;
                 } else if futures::poll!(&mut applied).is_pending() {
@@ -234,6 +304,28 @@ impl Guest {
         }
         while applying.next().await.is_some() {}
         drop(promoting);
+    }
+
+    /// Does an operation that waited for a leader. If the store closes before it is done, it waits for the next one.
+    async fn apply(&self, store: &dyn AbstractLevel, drained: Drained<Answer>) {
+        let Drained { number, operation, policy, token, uncertain } = drained;
+        let result = execute(store, operation.clone()).await;
+        if result.as_ref().is_err_and(gave_back) {
+            let mut operation = Some((operation, token));
+            self.shared.with(|state| {
+                if state.status != Status::Closed
+                    && let Some((operation, token)) = operation.take()
+                {
+                    state.machine.resubmit(number, operation, policy, token);
+                }
+            });
+            if let Some((_, token)) = operation {
+                let _ = token.send(result);
+            }
+            return;
+        }
+        let judge = |error: Error| if uncertain { error.with_effect(Effect::Unknown) } else { error };
+        let _ = token.send(result.map_err(judge));
     }
 
     /// The store of the promotion is gone: operations wait for a connection or another promotion.
@@ -326,20 +418,31 @@ impl Guest {
 
     /// Runs `operation` wherever the data is.
     async fn run_operation(&self, operation: Operation) -> Result<Reply> {
-        let deadline = self.shared.options.timeout.map(|timeout| tokio::time::Instant::now() + timeout);
-        while let Some(store) = self.local()? {
-            match local(&*store, operation.clone(), deadline).await {
-                // This process stopped leading in this very moment, and nothing was applied: the next leader will do it.
-                Err(error) if error.code() == Code::DatabaseNotOpen && error.effect() == Effect::None => {
-                    tokio::time::sleep(Duration::from_millis(1)).await;
-                }
-                result => return result,
+        let deadline = self.timeout.map(|timeout| tokio::time::Instant::now() + timeout);
+        let shared = &*self.shared;
+        let in_place = {
+            let mut state = shared.lock();
+            Self::check_open(&state)?;
+            match &state.route {
+                Route::Local(store) => Some((store.clone(), InPlace::new(shared), state.machine.reserve())),
+                Route::Remote => None,
             }
+        };
+        let Some((store, in_place, number)) = in_place else { return self.perform(operation, None, deadline).await };
+        match local(&*store, operation.clone(), deadline).await {
+            // This process stopped leading in this very moment, and nothing was applied: the next leader will do it.
+            Err(error) if gave_back(&error) => self.perform(operation, Some((number, in_place)), deadline).await,
+            result => result,
         }
-        self.perform(operation, deadline).await
     }
 
-    async fn perform(&self, operation: Operation, deadline: Option<tokio::time::Instant>) -> Result<Reply> {
+    /// Runs `operation` through the machine; in its old place, if it was under way in a store that closed.
+    async fn perform(
+        &self,
+        operation: Operation,
+        earlier: Option<(u64, InPlace<'_>)>,
+        deadline: Option<tokio::time::Instant>,
+    ) -> Result<Reply> {
         let shared = &*self.shared;
         let is_write = operation.is_write();
         let (answer, answered) = oneshot::channel();
@@ -348,12 +451,19 @@ impl Guest {
             Local(Arc<dyn AbstractLevel>, Operation),
         }
         let submitted = shared.with(|state| {
-            Self::check_open(state)?;
-            Ok(match &state.route {
-                Route::Local(store) => Submitted::Local(store.clone(), operation),
-                Route::Remote => Submitted::Remote(state.machine.submit(operation, answer)),
+            // What was accepted is finished, also while closing.
+            if earlier.is_none() || state.status == Status::Closed {
+                Self::check_open(state)?;
+            }
+            Ok(match (&state.route, &earlier) {
+                (Route::Local(store), _) => Submitted::Local(store.clone(), operation),
+                (Route::Remote, Some((number, _))) => {
+                    Submitted::Remote(state.machine.resubmit(*number, operation, self.retry, answer))
+                }
+                (Route::Remote, None) => Submitted::Remote(state.machine.submit(operation, self.retry, answer)),
             })
         })?;
+        drop(earlier);
         let number = match submitted {
             Submitted::Local(store, operation) => return local(&*store, operation, deadline).await,
             Submitted::Remote(number) => number,
@@ -381,11 +491,11 @@ impl Guest {
     }
 
     pub(crate) fn retry(&self) -> RetryPolicy {
-        self.shared.options.retry
+        self.retry
     }
 
     pub(crate) fn timeout(&self) -> Option<Duration> {
-        self.shared.options.timeout
+        self.timeout
     }
 
     fn refuse_write(&self) -> Result<()> {
@@ -424,6 +534,21 @@ impl Drop for Waiting<'_> {
     fn drop(&mut self) {
         self.abandon();
     }
+}
+
+/// Whether a store closed before it did anything of the operation.
+fn gave_back(error: &Error) -> bool {
+    error.code() == Code::DatabaseNotOpen && error.effect() == Effect::None
+}
+
+/// A session id that no other handle has.
+pub(crate) fn new_session() -> SessionId {
+    let mut id = SessionId::default();
+    if getrandom::fill(&mut id).is_err() {
+        // Never seen; less random, and still different.
+        fastrand::fill(&mut id);
+    }
+    id
 }
 
 fn unknown_if(write: bool) -> Effect {
@@ -480,7 +605,9 @@ impl AbstractLevel for Guest {
     fn manifest(&self) -> Manifest {
         let state = self.shared.lock();
         let read_only = state.manifest.read_only || self.shared.options.read_only;
-        Manifest { explicit_snapshots: false, exactly_once: false, read_only, ..state.manifest.clone() }
+        // Without retries a write is applied at most once.
+        let exactly_once = state.manifest.exactly_once && self.retry != RetryPolicy::Never;
+        Manifest { explicit_snapshots: false, exactly_once, read_only, ..state.manifest.clone() }
     }
 
     fn status(&self) -> Status {
@@ -516,7 +643,9 @@ impl AbstractLevel for Guest {
             return self.check_open_now();
         }
         self.refuse_write()?;
-        let announced = self.shared.events.has_listeners().then(|| Arc::new(batch.clone()));
+        batch.validate()?;
+        let announces = batch.len() > 0 && self.shared.events.has_listeners();
+        let announced = announces.then(|| Arc::new(batch.clone()));
         self.run_operation(Operation::Write { batch, sync: options.sync }).await?;
         if let Some(batch) = announced {
             self.shared.events.emit(|| Event::Write(batch));
@@ -529,6 +658,12 @@ impl AbstractLevel for Guest {
             return Err(no_snapshots());
         }
         self.refuse_write()?;
+        if !options.except.is_empty() {
+            return Err(Error::not_supported("a clear of a shared database that leaves parts of its range"));
+        }
+        if options.and_write.conditions().len() > 0 {
+            return Err(Error::new(Code::InvalidBatch, "a clear takes no conditions"));
+        }
         self.run_operation(Operation::Clear(options.clone())).await?;
         self.shared.events.emit(|| Event::Clear(Arc::new(options)));
         Ok(())

@@ -26,7 +26,7 @@ struct Local {
 impl GuestIterator {
     /// Opens the iterator. Returns once its view is fixed: when the store has opened it, here or at the leader.
     pub(crate) async fn open(guest: Guest, options: IteratorOptions) -> Result<Self> {
-        let id = guest.shared.with(|state| state.machine.open_iterator(options.clone()));
+        let id = guest.shared.with(|state| state.machine.open_iterator(options.clone(), guest.retry()));
         let news = guest.waiter(id);
         let mut iterator = Self { guest, id, news, options, local: None, closed: false };
         let timeout = iterator.guest.timeout();

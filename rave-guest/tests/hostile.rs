@@ -280,7 +280,7 @@ async fn operations_beyond_the_bound_wait_their_turn_in_order_also_across_a_prom
         })
         .collect();
     let store = MemoryLevel::new();
-    lone.promote(Arc::new(store.clone())).await;
+    lone.promote(Arc::new(store.clone()), None).await;
     lone.put("x", "after").await.unwrap();
     for write in queue {
         write.await.unwrap();

@@ -1,15 +1,20 @@
 //! What stands between users and the store: the hiding of rave-level's own records, read-only mode, write hooks, and the
 //! watch for a failing store.
 
+mod clear;
 mod hidden;
 mod iterator;
 
-use crate::machine::convert::counted;
+use crate::{
+    machine::{SessionId, convert::counted},
+    sessions,
+};
 use async_trait::async_trait;
 use rave_core::{
     AbstractLevel, Batch, Bytes, ClearOptions, Code, Effect, Error, EventStream, IteratorOptions, LevelIterator,
-    Manifest, ReadOptions, Result, Snapshot, Status, WriteOptions,
+    Manifest, Operation, ReadOptions, Result, Snapshot, Status, WriteOptions,
 };
+use rave_transport::wire::message::SessionState;
 use std::{fmt, sync::Arc};
 use tokio::sync::watch;
 
@@ -63,6 +68,70 @@ impl GuardedLevel {
         error.unwrap_or_else(Error::not_open)
     }
 
+    /// The store itself, with what is hidden from users.
+    pub(crate) fn inner(&self) -> &dyn AbstractLevel {
+        &*self.inner
+    }
+
+    /// How far the session `id` of a guest got with its writes, by what this store knows.
+    pub async fn session_state(&self, id: &SessionId) -> Result<SessionState> {
+        sessions::look_up(self.inner(), id).await
+    }
+
+    /// Forgets the session `id` of a guest: it has all answers, and its further writes do not come through a host.
+    pub async fn forget_session(&self, id: &SessionId) -> Result<()> {
+        self.write_internal([sessions::forget(id)].into_iter().collect()).await
+    }
+
+    /// Writes what users do not see.
+    pub(crate) async fn write_internal(&self, batch: Batch) -> Result<()> {
+        let result = self.inner.write_opts(batch, WriteOptions::default()).await;
+        self.watch(&result);
+        result
+    }
+
+    /// Applies a user's batch, and with it the record of the session that it belongs to.
+    pub(crate) async fn write_recorded(
+        &self,
+        batch: Batch,
+        record: Option<Operation>,
+        options: WriteOptions,
+    ) -> Result<()> {
+        hidden::refuse(&batch)?;
+        if batch.is_empty() {
+            return self.inner.write_opts(batch, options).await;
+        }
+        if !self.inner.manifest().conditions {
+            batch.refuse_conditions()?;
+        }
+        self.before(HostWrite::Batch(&batch))?;
+        // Only a hook needs the batch afterwards.
+        let copy = if self.hook.is_some() { batch.clone() } else { Batch::new() };
+        let mut batch = hidden::conditions_around(batch);
+        batch.extend(record);
+        let result = self.inner.write_opts(batch, options).await;
+        self.after(HostWrite::Batch(&copy), &result);
+        result
+    }
+
+    /// Applies a user's clear, and with it the record of the session that it belongs to.
+    pub(crate) async fn clear_recorded(&self, options: ClearOptions, record: Option<Operation>) -> Result<()> {
+        hidden::refuse(&options.and_write)?;
+        self.before(HostWrite::Clear(&options))?;
+        let mut around = hidden::clear_around(options.clone());
+        let result = match record {
+            Some(record) if !self.inner.manifest().atomic_clear && around.and_write.is_empty() => {
+                clear::clear_by_batch(&*self.inner, &around, record).await
+            }
+            record => {
+                around.and_write.extend(record);
+                self.inner.clear_opts(around).await
+            }
+        };
+        self.after(HostWrite::Clear(&options), &result);
+        result
+    }
+
     fn before(&self, write: HostWrite<'_>) -> Result<()> {
         if self.read_only {
             return Err(Error::new(Code::ReadOnly, "the database is served for reading only"));
@@ -75,20 +144,21 @@ impl GuardedLevel {
     }
 
     fn after(&self, write: HostWrite<'_>, result: &Result<()>) {
-        match result {
-            Ok(()) => {
-                if let Some(hook) = &self.hook {
-                    hook.after(write);
-                }
-            }
-            Err(error) if matches!(error.code(), Code::Io | Code::Corruption) => {
-                self.failed.send_if_modified(|failed| {
-                    let first = failed.is_none();
-                    failed.get_or_insert_with(|| error.clone());
-                    first
-                });
-            }
-            Err(_) => {}
+        self.watch(result);
+        if let (Ok(()), Some(hook)) = (result, &self.hook) {
+            hook.after(write);
+        }
+    }
+
+    /// Notices a failure after which the store is not to be trusted.
+    fn watch(&self, result: &Result<()>) {
+        let Err(error) = result else { return };
+        if matches!(error.code(), Code::Io | Code::Corruption) {
+            self.failed.send_if_modified(|failed| {
+                let first = failed.is_none();
+                failed.get_or_insert_with(|| error.clone());
+                first
+            });
         }
     }
 }
@@ -129,24 +199,11 @@ impl AbstractLevel for GuardedLevel {
     }
 
     async fn write_opts(&self, batch: Batch, options: WriteOptions) -> Result<()> {
-        hidden::refuse(&batch)?;
-        if batch.is_empty() {
-            return self.inner.write_opts(batch, options).await;
-        }
-        self.before(HostWrite::Batch(&batch))?;
-        // Only a hook needs the batch afterwards.
-        let copy = if self.hook.is_some() { batch.clone() } else { Batch::new() };
-        let result = self.inner.write_opts(hidden::conditions_around(batch), options).await;
-        self.after(HostWrite::Batch(&copy), &result);
-        result
+        self.write_recorded(batch, None, options).await
     }
 
     async fn clear_opts(&self, options: ClearOptions) -> Result<()> {
-        hidden::refuse(&options.and_write)?;
-        self.before(HostWrite::Clear(&options))?;
-        let result = self.inner.clear_opts(hidden::clear_around(options.clone())).await;
-        self.after(HostWrite::Clear(&options), &result);
-        result
+        self.clear_recorded(options, None).await
     }
 
     async fn iterator_opts(&self, options: IteratorOptions) -> Result<Box<dyn LevelIterator>> {

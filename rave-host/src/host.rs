@@ -1,6 +1,6 @@
 //! Many connections: accepting, counting, leaving in good order.
 
-use crate::{GuardedLevel, WriteHook, serve::serve};
+use crate::{GuardedLevel, WriteHook, serve::serve, sessions::Sessions};
 use rave_core::{AbstractLevel, Code, Error, Result};
 use rave_transport::{Listener, wire::Limits};
 use std::{
@@ -8,7 +8,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 use tokio::{
     sync::{oneshot, watch},
@@ -28,6 +28,11 @@ pub struct HostOptions {
     pub max_connections: usize,
     /// How long leaving in good order may take before connections are cut.
     pub grace: Duration,
+    /// How long the session of a guest that is gone without a word is kept after its last write. A guest that comes back
+    /// later cannot find out which of its last writes were applied.
+    pub session_retention: Duration,
+    /// The time of day, for the age of sessions.
+    pub clock: fn() -> SystemTime,
 }
 
 impl Default for HostOptions {
@@ -38,6 +43,8 @@ impl Default for HostOptions {
             limits: Limits::default(),
             max_connections: 4096,
             grace: Duration::from_secs(2),
+            session_retention: Duration::from_hours(24),
+            clock: SystemTime::now,
         }
     }
 }
@@ -66,10 +73,22 @@ pub(crate) struct Shared {
     pub(crate) leaving: watch::Sender<bool>,
     pub(crate) guests: AtomicU64,
     pub(crate) operations: AtomicU64,
+    pub(crate) sessions: Arc<Sessions>,
     pub(crate) since: Instant,
 }
 
 impl Shared {
+    async fn forget_old_sessions(&self) {
+        let Some(store) = self.store.borrow().clone() else { return };
+        if store.manifest().read_only {
+            return;
+        }
+        let now = (self.options.clock)();
+        if let Err(error) = self.sessions.forget_old(&store, self.options.session_retention, now).await {
+            tracing::warn!(%error, "old sessions could not be forgotten");
+        }
+    }
+
     fn stats(&self) -> HostStats {
         HostStats {
             guests: self.guests.load(Ordering::Relaxed),
@@ -103,6 +122,7 @@ impl Host {
             leaving: watch::Sender::new(false),
             guests: AtomicU64::new(0),
             operations: AtomicU64::new(0),
+            sessions: Arc::default(),
             since: Instant::now(),
         });
         let (stop, stopped) = oneshot::channel();
@@ -166,6 +186,9 @@ async fn accept(
 ) {
     // Dropping the set cuts the connections.
     let mut connections = JoinSet::new();
+    // The first look comes late: right after a failover guests are still coming back.
+    let pause = (shared.options.session_retention / 4).clamp(Duration::from_secs(1), Duration::from_hours(1));
+    let mut tending = tokio::time::interval_at(tokio::time::Instant::now() + pause, pause);
     let done = loop {
         tokio::select! {
             biased;
@@ -174,6 +197,10 @@ async fn accept(
                 Err(_) => return,
             },
             Some(_) = connections.join_next() => {}
+            _ = tending.tick() => {
+                let shared = shared.clone();
+                connections.spawn(async move { shared.forget_old_sessions().await });
+            }
             accepted = listener.accept(), if failing.borrow().is_none() => match accepted {
                 Ok(connection) if connections.len() < shared.options.max_connections => {
                     let shared = shared.clone();

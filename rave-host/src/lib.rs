@@ -13,6 +13,7 @@ mod host;
 pub mod machine;
 mod many;
 mod serve;
+mod sessions;
 
 pub use guard::{GuardedLevel, HostWrite, WriteHook};
 pub use host::{Host, HostOptions, HostStats};

@@ -10,23 +10,30 @@
 //! - Neighbours of one kind in the queue become one piece of work: gets one `get_many`, writes one atomic batch. This
 //!   keeps their order and costs one trip to the store. If a merged batch is refused, its writes are tried one by one,
 //!   so that none fails for its neighbour's sake.
+//! - The writes of a session are worked off in the order of their numbers, each once; each piece of work that applies some
+//!   carries the record of how far the session has then got. A batch with conditions is a piece of work by itself.
 //! - An iterator has at most [`CREDIT`] data frames unacknowledged, each of about [`PAGE_BYTES`] or one entry, so a guest
 //!   that does not read costs that much, what the store gave beyond a frame, and no more.
 
 pub(crate) mod convert;
+mod session;
+
+pub use session::SessionId;
 
 use bytes::{Bytes, BytesMut};
 use convert::{
-    FRAME_OVERHEAD, NOT_FOUND, callback_error, counted, get_many_error, iterator_error, limit_of, range_of, size_of,
-    sync_of, too_large, write_of,
+    FRAME_OVERHEAD, NOT_FOUND, Write, callback_error, counted, get_many_error, iterator_error, limit_of, merging_of,
+    operations_of, range_of, settled_of, size_of, too_large, write_of,
 };
 use rave_core::{Batch, ClearOptions, Code, Effect, Entry, Error, IteratorOptions, Manifest, Position, Result};
 use rave_transport::wire::{
     PROTOCOL_VERSION, Request, Response,
     message::{
-        Callback, GetManyCallback, IteratorData, IteratorEnd, Leaving, MaybeValue, StatusReply, Welcome, capability,
+        Callback, GetManyCallback, IteratorData, IteratorEnd, Leaving, MaybeValue, SessionState, StatusReply, Welcome,
+        capability,
     },
 };
+use session::Progress;
 use std::{
     collections::{BTreeMap, VecDeque},
     ops::Bound,
@@ -63,9 +70,28 @@ pub enum Work {
         batch: Batch,
         /// Acknowledge only what survives power loss.
         sync: bool,
+        /// How far the guest's session has got with it, to be written in the same atomic step.
+        record: Option<SessionState>,
     },
     /// Delete a range.
-    Clear(ClearOptions),
+    Clear {
+        /// What to delete.
+        options: ClearOptions,
+        /// As of `Write`.
+        record: Option<SessionState>,
+    },
+    /// The guest goes on with its session: find out how far it got, and see to it that no older connection does anything
+    /// more for it.
+    Resume {
+        /// The session.
+        session: SessionId,
+        /// Connections that it has had, by the guest's account.
+        attempt: u64,
+        /// No write was ever sent with this number or a higher one.
+        next: u64,
+    },
+    /// The guest will not come back: forget its session.
+    Forget,
     /// Open an iterator, remember it under `id` in place of an older one, and fetch a page of at most `page` entries.
     Open {
         /// The guest's id for it.
@@ -101,9 +127,11 @@ pub enum Outcome {
     GetMany(Result<Vec<Option<Bytes>>>),
     /// Of `Write` and `Clear`.
     Done(Result<()>),
+    /// Of `Resume`. An error refuses the session.
+    Resumed(Result<SessionState>),
     /// Of `Open` and `Page`; no entries mean the end.
     Page(Result<Vec<Entry>>),
-    /// Of `Close`.
+    /// Of `Close` and `Forget`.
     Closed,
     /// Of `Status`; the id is filled in here.
     Status(StatusReply),
@@ -130,12 +158,20 @@ enum Waiting {
         id: u32,
         wanted: usize,
     },
-    Writes(Vec<u32>),
-    /// Writes of several requests: their ids with their numbers of operations, and all of them in case they are refused.
+    /// A write's id, and its number in the session.
+    Write {
+        id: u32,
+        number: Option<u64>,
+    },
+    /// Writes of several requests, and all of their operations in case they are refused.
     Merged {
-        parts: Vec<(u32, usize)>,
+        parts: Vec<Part>,
         batch: Batch,
         sync: bool,
+    },
+    Resume {
+        version: u32,
+        settled: u64,
     },
     Page {
         id: u32,
@@ -143,6 +179,14 @@ enum Waiting {
     },
     Status(u32),
     Nobody,
+}
+
+/// One request of several that became one batch.
+#[derive(Debug)]
+struct Part {
+    id: u32,
+    number: Option<u64>,
+    operations: usize,
 }
 
 #[derive(Debug)]
@@ -173,6 +217,12 @@ struct Iter {
 pub struct Machine {
     config: Config,
     queue: VecDeque<Request>,
+    /// The guest has greeted.
+    greeted: bool,
+    /// Of the guest's session, once it is known.
+    progress: Option<Progress>,
+    /// Why nothing more is done for this guest.
+    fault: Option<String>,
     iterators: BTreeMap<u32, Iter>,
     /// The iterator served last, so that all get their turn.
     last_turn: u32,
@@ -180,19 +230,25 @@ pub struct Machine {
     page_next: bool,
     waiting: Option<Waiting>,
     /// Writes of a merged batch that was refused, to be tried one by one before anything else.
-    again: VecDeque<(u32, Batch, bool)>,
+    again: VecDeque<Write>,
     /// Gets to merge, so that their values do not become too much at once.
     merged_gets: usize,
     output: BytesMut,
     served: u64,
+    /// Bytes of the largest frame that this side takes.
+    own_frame: usize,
 }
 
 impl Machine {
     /// A connection that has just been made.
     pub fn new(config: Config) -> Self {
         Self {
+            own_frame: config.max_frame,
             config,
             queue: VecDeque::new(),
+            greeted: false,
+            progress: None,
+            fault: None,
             iterators: BTreeMap::new(),
             last_turn: 0,
             page_next: false,
@@ -254,12 +310,25 @@ impl Machine {
         self.served
     }
 
+    /// Whether the guest has a session, so that what it sent on an older connection cannot come after what it sends now.
+    pub fn keeps_order(&self) -> bool {
+        self.progress.is_some()
+    }
+
+    /// Why the connection has to end once what is in `output` is sent, if so.
+    pub fn fault(&self) -> Option<&str> {
+        self.fault.as_deref()
+    }
+
     /// What to do next, if anything. The driver completes it before it asks again.
     pub fn next_work(&mut self) -> Option<Work> {
         debug_assert!(self.waiting.is_none(), "work is asked for while work is under way");
-        if let Some((id, batch, sync)) = self.again.pop_front() {
-            self.waiting = Some(Waiting::Writes(vec![id]));
-            return Some(Work::Write { batch, sync });
+        if self.fault.is_some() {
+            return None;
+        }
+        if let Some(Write { id, batch, sync, number }) = self.again.pop_front() {
+            self.waiting = Some(Waiting::Write { id, number });
+            return Some(self.write(batch, sync, number));
         }
         loop {
             if self.page_next || self.queue.is_empty() {
@@ -322,36 +391,23 @@ impl Machine {
                 };
                 (Waiting::Gets(ids), work)
             }
-            Request::Put(_) | Request::Del(_) | Request::Batch(_) => {
-                let (id, mut batch, sync) = write_of(request)?;
-                let mut parts = vec![(id, batch.len())];
-                let mut bytes = batch.byte_len();
-                while self.config.merge_writes
-                    && batch.len() < MERGED_OPERATIONS
-                    && bytes < MERGED_BYTES
-                    && self.queue.front().and_then(sync_of) == Some(sync)
-                    && let Some((id, more, _)) = self.queue.pop_front().and_then(write_of)
-                {
-                    parts.push((id, more.len()));
-                    bytes += more.byte_len();
-                    batch.append(more);
-                }
-                let waiting = match parts.as_slice() {
-                    [_] => Waiting::Writes(vec![id]),
-                    _ => Waiting::Merged { parts, batch: batch.clone(), sync },
-                };
-                (waiting, Work::Write { batch, sync })
-            }
+            Request::Put(_) | Request::Del(_) | Request::Batch(_) => return self.begin_write(request),
             Request::Clear(clear) => {
+                let number = self.number_of(clear.number);
+                if self.is_known(number, clear.id) {
+                    return None;
+                }
                 let options = clear.options.unwrap_or_default();
-                let work = Work::Clear(ClearOptions {
+                let options = ClearOptions {
                     range: range_of(&options),
                     reverse: options.reverse.unwrap_or(false),
                     limit: limit_of(&options),
                     sync: clear.sync.unwrap_or(false),
+                    and_write: operations_of(clear.ops),
                     ..ClearOptions::default()
-                });
-                (Waiting::Writes(vec![clear.id]), work)
+                };
+                let record = self.record(number);
+                (Waiting::Write { id: clear.id, number }, Work::Clear { options, record })
             }
             Request::GetMany(get) => {
                 if get.keys.is_empty() {
@@ -423,17 +479,113 @@ impl Machine {
                 (Waiting::Nobody, Work::Close(ids))
             }
             Request::Hello(hello) => {
-                self.welcome(hello.version);
+                if std::mem::replace(&mut self.greeted, true) {
+                    self.fault = Some("the guest greeted twice".to_owned());
+                    return None;
+                }
+                let own = self.config.max_frame;
                 let taken = hello.max_frame.map_or(usize::MAX, |bytes| usize::try_from(bytes).unwrap_or(usize::MAX));
-                self.config.max_frame = self.config.max_frame.min(taken);
-                return None;
+                self.config.max_frame = own.min(taken);
+                self.own_frame = own;
+                let Some(session) = &hello.session else {
+                    self.welcome(hello.version, None);
+                    return None;
+                };
+                let session = match session::id_of(session) {
+                    Ok(session) => session,
+                    Err(error) => {
+                        self.turn_away(hello.version, &error);
+                        return None;
+                    }
+                };
+                let (attempt, next) = (hello.attempt.unwrap_or(0), hello.next.unwrap_or(0));
+                let waiting = Waiting::Resume { version: hello.version, settled: hello.settled.unwrap_or(0) };
+                (waiting, Work::Resume { session, attempt, next })
+            }
+            Request::Goodbye(_) => {
+                self.progress.take()?;
+                (Waiting::Nobody, Work::Forget)
             }
             Request::Status(status) => (Waiting::Status(status.id), Work::Status),
             Request::IteratorAck(_) | Request::Unknown(_) => return None,
         })
     }
 
-    fn welcome(&mut self, version: u32) {
+    /// A write, and those behind it that can be done with it in one step.
+    fn begin_write(&mut self, request: Request) -> Option<(Waiting, Work)> {
+        if let (Some(progress), Some(settled)) = (&mut self.progress, settled_of(&request)) {
+            progress.settled(settled);
+        }
+        let merging = merging_of(&request);
+        let Write { id, mut batch, sync, number } = match write_of(request) {
+            Ok(write) => write,
+            Err((id, error)) => {
+                self.send(&callback_error(id, &error));
+                return None;
+            }
+        };
+        let mut number = self.number_of(number);
+        if self.is_known(number, id) {
+            return None;
+        }
+        let mut parts = vec![Part { id, number, operations: batch.len() }];
+        let mut bytes = batch.byte_len();
+        while merging.is_some()
+            && self.config.merge_writes
+            && batch.len() < MERGED_OPERATIONS
+            && bytes < MERGED_BYTES
+            && let Some((sync_too, next)) = self.queue.front().and_then(merging_of)
+            && sync_too == sync
+            // In a session only what goes on in it.
+            && self.number_of(next).is_some() == number.is_some()
+            && (number.is_none() || next > number)
+            && let Some(request) = self.queue.pop_front()
+        {
+            if let (Some(progress), Some(settled)) = (&mut self.progress, settled_of(&request)) {
+                progress.settled(settled);
+            }
+            let Ok(more) = write_of(request) else { break };
+            number = self.number_of(more.number);
+            parts.push(Part { id: more.id, number, operations: more.batch.len() });
+            bytes += more.batch.byte_len();
+            batch.append(more.batch);
+        }
+        let waiting = match parts.as_slice() {
+            [_] => Waiting::Write { id, number },
+            _ => Waiting::Merged { parts, batch: batch.clone(), sync },
+        };
+        Some((waiting, self.write(batch, sync, number)))
+    }
+
+    fn write(&self, batch: Batch, sync: bool, number: Option<u64>) -> Work {
+        // Nothing comes of conditions alone that would have to be remembered: asked again, they are checked again.
+        let record = if batch.len() == 0 { None } else { self.record(number) };
+        Work::Write { batch, sync, record }
+    }
+
+    /// The number of a write, if the guest has a session.
+    fn number_of(&self, number: Option<u64>) -> Option<u64> {
+        number.filter(|_| self.progress.is_some())
+    }
+
+    fn record(&self, number: Option<u64>) -> Option<SessionState> {
+        Some(self.progress.as_ref()?.with(number?))
+    }
+
+    /// Answers a write that was worked off before.
+    fn is_known(&mut self, number: Option<u64>, id: u32) -> bool {
+        match (&self.progress, number) {
+            (Some(progress), Some(number)) if !progress.is_new(number) => {
+                let answer = progress.answer(number, id);
+                self.send(&answer);
+                self.served += 1;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    fn welcome(&mut self, version: u32, session: Option<SessionState>) {
         let manifest = &self.config.manifest;
         let bits = [
             (manifest.implicit_snapshots, capability::IMPLICIT_SNAPSHOTS),
@@ -441,6 +593,7 @@ impl Machine {
             (manifest.sync_writes, capability::SYNC_WRITES),
             (manifest.atomic_clear, capability::ATOMIC_CLEAR),
             (manifest.read_only, capability::READ_ONLY),
+            (manifest.conditions, capability::CONDITIONS),
         ];
         let capabilities = bits.iter().filter(|(is, _)| *is).fold(0, |all, (_, bit)| all | bit);
         let welcome = Welcome {
@@ -448,9 +601,27 @@ impl Machine {
             pid: Some(self.config.pid),
             store: Some(manifest.store.to_string()),
             capabilities: Some(capabilities),
-            max_frame: Some(self.config.max_frame as u64),
+            max_frame: Some(self.own_frame as u64),
+            session,
+            ..Welcome::default()
         };
         self.send(&Response::Welcome(welcome));
+    }
+
+    /// The guest's session is refused.
+    fn turn_away(&mut self, version: u32, error: &Error) {
+        let message = error.full_message();
+        let welcome = Welcome {
+            version: version.min(PROTOCOL_VERSION),
+            pid: Some(self.config.pid),
+            error: Some(error.code().as_str().to_owned()),
+            message: Some(message.clone()),
+            ..Welcome::default()
+        };
+        self.send(&Response::Welcome(welcome));
+        // A guest takes the answer to what it asks behind its greeting for the end of the greeting.
+        self.send(&Response::GetManyCallback(GetManyCallback::default()));
+        self.fault = Some(message);
     }
 
     /// The work under way is done.
@@ -460,15 +631,25 @@ impl Machine {
             (Waiting::Gets(ids), Outcome::Get(result)) => self.got(&ids, result.map(|value| vec![value])),
             (Waiting::Gets(ids), Outcome::GetMany(result)) => self.got(&ids, result),
             (Waiting::GetMany { id, wanted }, Outcome::GetMany(result)) => self.got_many(id, wanted, result),
-            (Waiting::Writes(ids), Outcome::Done(result)) => self.written(ids.into_iter(), &result),
+            (Waiting::Write { id, number }, Outcome::Done(result)) => self.written(id, number, &result),
             (Waiting::Merged { parts, batch, sync }, Outcome::Done(Err(error))) if error.effect() == Effect::None => {
                 let mut operations = batch.into_operations();
-                let one = |(id, count)| (id, operations.by_ref().take(count).collect(), sync);
+                let one = |Part { id, number, operations: count }| {
+                    let batch = operations.by_ref().take(count).collect();
+                    Write { id, batch, sync, number }
+                };
                 self.again.extend(parts.into_iter().map(one));
             }
             (Waiting::Merged { parts, .. }, Outcome::Done(result)) => {
-                self.written(parts.into_iter().map(|(id, _)| id), &result);
+                parts.into_iter().for_each(|part| self.written(part.id, part.number, &result));
             }
+            (Waiting::Resume { version, settled }, Outcome::Resumed(Ok(state))) => {
+                let mut progress = Progress::new(&state);
+                progress.settled(settled);
+                self.progress = Some(progress);
+                self.welcome(version, Some(state));
+            }
+            (Waiting::Resume { version, .. }, Outcome::Resumed(Err(error))) => self.turn_away(version, &error),
             (Waiting::Page { id, seq }, Outcome::Page(result)) => self.page(id, seq, result),
             (Waiting::Status(id), Outcome::Status(status)) => {
                 self.send(&Response::Status(StatusReply { id, ..status }));
@@ -478,13 +659,20 @@ impl Machine {
         }
     }
 
-    fn written(&mut self, ids: impl Iterator<Item = u32>, result: &Result<()>) {
-        for id in ids {
-            self.served += 1;
+    fn written(&mut self, id: u32, number: Option<u64>, result: &Result<()>) {
+        self.served += 1;
+        if let (Some(progress), Some(number)) = (&mut self.progress, number) {
             match result {
-                Ok(()) => self.send(&Response::Callback(Callback { id, ..Default::default() })),
-                Err(error) => self.send(&callback_error(id, error)),
+                Ok(()) => progress.applied(number),
+                Err(error) => progress.refused(number, error),
             }
+            if progress.overflows() {
+                self.fault = Some("the guest sends more writes than it takes answers".to_owned());
+            }
+        }
+        match result {
+            Ok(()) => self.send(&Response::Callback(Callback { id, ..Default::default() })),
+            Err(error) => self.send(&callback_error(id, error)),
         }
     }
 

@@ -3,14 +3,18 @@
 use crate::{
     GuardedLevel,
     host::Shared,
-    machine::{Config, Machine, Outcome, Work},
+    machine::{Config, Machine, Outcome, SessionId, Work},
     many::get_many,
+    sessions::{self, Claim},
 };
 use bytes::BytesMut;
-use rave_core::{AbstractLevel, Error, LevelIterator, ReadOptions, Result, WriteOptions, resume_iterator};
+use rave_core::{AbstractLevel, Code, Error, LevelIterator, ReadOptions, Result, WriteOptions, resume_iterator};
 use rave_transport::{
     Connection,
-    wire::{FrameDecoder, FrameError, Request, message::StatusReply},
+    wire::{
+        FrameDecoder, FrameError, Request,
+        message::{SessionState, StatusReply},
+    },
 };
 use std::{collections::HashMap, io, sync::atomic::Ordering};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
@@ -41,6 +45,7 @@ pub(crate) async fn serve(connection: Connection, shared: &Shared) -> Result<(),
             max_frame: shared.options.limits.max_frame,
         }),
         iterators: HashMap::new(),
+        claim: None,
         store,
     };
     let mut decoder = FrameDecoder::new(shared.options.limits);
@@ -54,8 +59,10 @@ pub(crate) async fn serve(connection: Connection, shared: &Shared) -> Result<(),
         let received = input.len();
         let before = session.machine.served();
         while let Some(work) = session.machine.next_work() {
-            // What a guest that has gone wanted to write must not undo what it writes on its next connection.
-            if !ended && matches!(work, Work::Write { .. } | Work::Clear(_)) {
+            // What a guest that has gone wanted to write must not undo what it writes on its next connection. A session
+            // sees to that by itself.
+            let writes = matches!(work, Work::Write { .. } | Work::Clear { .. });
+            if !ended && writes && !session.machine.keeps_order() {
                 match read_ahead(&mut reader, &mut input).await {
                     Ok(end) => ended = end,
                     Err(error) => return lost(&error),
@@ -67,7 +74,9 @@ pub(crate) async fn serve(connection: Connection, shared: &Shared) -> Result<(),
             {
                 return lost(&error);
             }
-            let outcome = session.execute(work, shared).await;
+            let Some(outcome) = session.execute(work, shared).await else {
+                return Err("the guest goes on over another connection".to_owned());
+            };
             session.machine.complete(outcome);
         }
         shared.operations.fetch_add(session.machine.served() - before, Ordering::Relaxed);
@@ -79,6 +88,10 @@ pub(crate) async fn serve(connection: Connection, shared: &Shared) -> Result<(),
             return broken.and(lost(&error));
         }
         broken?;
+        if let Some(fault) = session.machine.fault() {
+            let _ = writer.shutdown().await;
+            return Err(fault.to_owned());
+        }
         if left {
             // Half-closing lets the guest read the answers before it sees the end.
             let _ = writer.shutdown().await;
@@ -96,6 +109,7 @@ pub(crate) async fn serve(connection: Connection, shared: &Shared) -> Result<(),
                 Err(error) => return lost(&error),
             },
             _ = leaving.changed() => {}
+            () = superseded(session.claim.as_ref()) => return Err("the guest goes on over another connection".to_owned()),
         }
     }
 }
@@ -149,16 +163,43 @@ fn receive(machine: &mut Machine, decoder: &mut FrameDecoder, input: &mut BytesM
 struct Session {
     machine: Machine,
     iterators: HashMap<u32, Box<dyn LevelIterator>>,
+    /// The guest's session, if it has one.
+    claim: Option<Claim>,
     store: GuardedLevel,
 }
 
 impl Session {
-    async fn execute(&mut self, work: Work, shared: &Shared) -> Outcome {
-        match work {
+    /// `None` if it is not for this connection to do any more.
+    async fn execute(&mut self, work: Work, shared: &Shared) -> Option<Outcome> {
+        let _turn = match (&self.claim, &work) {
+            (Some(claim), Work::Write { .. } | Work::Clear { .. } | Work::Forget) => Some(claim.turn().await?),
+            _ => None,
+        };
+        let record = |state: Option<SessionState>| match (&self.claim, state) {
+            (Some(claim), Some(state)) => Some(sessions::record(claim.session(), state, (shared.options.clock)())),
+            _ => None,
+        };
+        Some(match work {
             Work::Get(key) => Outcome::Get(self.store.get_opts(key, ReadOptions::default()).await),
             Work::GetMany(keys) => Outcome::GetMany(get_many(&self.store, keys, self.machine.max_frame()).await),
-            Work::Write { batch, sync } => Outcome::Done(self.store.write_opts(batch, WriteOptions { sync }).await),
-            Work::Clear(options) => Outcome::Done(self.store.clear_opts(options).await),
+            Work::Write { batch, sync, record: state } => {
+                Outcome::Done(self.store.write_recorded(batch, record(state), WriteOptions { sync }).await)
+            }
+            Work::Clear { options, record: state } => {
+                Outcome::Done(self.store.clear_recorded(options, record(state)).await)
+            }
+            Work::Resume { session, attempt, next } => {
+                Outcome::Resumed(self.resume(session, attempt, next, shared).await)
+            }
+            Work::Forget => {
+                if let Some(claim) = &self.claim {
+                    let forgotten =
+                        self.store.write_internal([sessions::forget(claim.session())].into_iter().collect());
+                    // Whatever becomes of it: it is forgotten later.
+                    let _ = forgotten.await;
+                }
+                Outcome::Closed
+            }
             Work::Open { id, options, position, page } => {
                 if let Some(mut old) = self.iterators.remove(&id) {
                     let _ = old.close().await;
@@ -174,7 +215,7 @@ impl Session {
             }
             Work::Page { id, seek, page } => Outcome::Page(match self.iterators.get_mut(&id) {
                 Some(iterator) => next_page(iterator.as_mut(), seek, page).await,
-                None => Err(Error::new(rave_core::Code::IteratorNotOpen, "the iterator is not open on the leader")),
+                None => Err(Error::new(Code::IteratorNotOpen, "the iterator is not open on the leader")),
             }),
             Work::Close(ids) => {
                 for id in ids {
@@ -192,7 +233,27 @@ impl Session {
                 leading_ms: Some(u64::try_from(shared.since.elapsed().as_millis()).unwrap_or(u64::MAX)),
                 store: Some(self.store.manifest().store.to_string()),
             }),
+        })
+    }
+
+    async fn resume(&mut self, session: SessionId, attempt: u64, next: u64, shared: &Shared) -> Result<SessionState> {
+        let claim = shared.sessions.claim(session, attempt).await?;
+        let state = self.store.session_state(&session).await?;
+        if state.applied.is_some_and(|applied| applied >= next) {
+            let message =
+                "the session has writes that this guest never sent: it was reused, or an old greeting was repeated";
+            return Err(Error::new(Code::Session, message));
         }
+        self.claim = Some(claim);
+        Ok(state)
+    }
+}
+
+/// Resolves when another connection speaks for the guest's session.
+async fn superseded(claim: Option<&Claim>) {
+    match claim {
+        Some(claim) => claim.lost().await,
+        None => std::future::pending().await,
     }
 }
 

@@ -71,7 +71,7 @@ fn get(id: u32, key: &'static str) -> Request {
 }
 
 fn put(id: u32, key: &'static str) -> Request {
-    Request::Put(Put { id, key: Some(key.into()), value: Some("v".into()), sync: None })
+    Request::Put(Put { id, key: Some(key.into()), value: Some("v".into()), ..Default::default() })
 }
 
 async fn start(options: HostOptions) -> (Host, MemoryTransport, MemoryLevel) {

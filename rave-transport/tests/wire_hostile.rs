@@ -54,9 +54,9 @@ fn every_message_survives_the_way_in_pieces_of_any_size() {
 #[test]
 fn values_are_slices_of_the_received_buffer() {
     let value = Bytes::from(vec![7; 5000]);
-    let put = Put { id: 1, key: Some(Bytes::from_static(b"k")), value: Some(value), sync: None };
+    let put = Put { id: 1, key: Some(Bytes::from_static(b"k")), value: Some(value), ..Put::default() };
     let ops = vec![BatchOperation { kind: "put".into(), key: put.key.clone(), value: put.value.clone() }];
-    for request in [Request::Put(put), Request::Batch(Batch { id: 1, ops, sync: None })] {
+    for request in [Request::Put(put), Request::Batch(Batch { id: 1, ops, ..Batch::default() })] {
         let mut buffer = encoded(|out| request.encode(out));
         let range = buffer.as_ptr_range();
         let frame = decoder().decode(&mut buffer).unwrap().unwrap();
@@ -158,7 +158,7 @@ fn what_is_missing_or_wrong_is_named_with_the_request() {
     assert_eq!(malformed(&[1, 8, 7, 0x12, 1, b'a']), (1, Some(7), "field 3 is missing".into()));
     assert_eq!(malformed(&[5, 8, 7]), (5, Some(7), "field 2 is missing".into()), "it must not clear everything");
     let operation = |operation: BatchOperation| {
-        let batch = Request::Batch(Batch { id: 9, ops: vec![operation], sync: None });
+        let batch = Request::Batch(Batch { id: 9, ops: vec![operation], ..Batch::default() });
         let frame = encoded(|out| batch.encode(out));
         malformed(&frame[1..])
     };
@@ -219,7 +219,7 @@ fn unknown_fields_and_tags_are_ignored() {
         let get = Get { id: 7, key: Some(Bytes::from_static(b"a")) };
         assert_eq!(Request::decode(frame.into()).unwrap(), Request::Get(get));
     }
-    for tag in (10..32).chain(34..=255) {
+    for tag in (10..32).chain(35..=255) {
         assert_eq!(Request::decode(Bytes::copy_from_slice(&[tag, 0xff])), Ok(Request::Unknown(tag)));
     }
     for tag in (5..32).chain(35..=255) {

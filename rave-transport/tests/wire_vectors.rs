@@ -27,12 +27,12 @@ fn requests_are_written_and_read_as_by_many_level() {
     for (request, text) in [
         (Request::Get(Get { id: 1, key: bytes("a") }), "06 00 0801 120161"),
         (Request::Get(Get { id: 2, key: bytes("") }), "05 00 0802 1200"),
-        (Request::Put(Put { id: 3, key: bytes("a"), value: bytes(""), sync: None }), "08 01 0803 120161 1a00"),
+        (Request::Put(Put { id: 3, key: bytes("a"), value: bytes(""), ..Put::default() }), "08 01 0803 120161 1a00"),
         (
-            Request::Batch(Batch { id: 6, ops: vec![put("a", "1"), del("b")], sync: None }),
+            Request::Batch(Batch { id: 6, ops: vec![put("a", "1"), del("b")], ..Batch::default() }),
             "1a 03 0806 120b 0a03707574 120161 1a0131 1208 0a0364656c 120162",
         ),
-        (Request::Clear(Clear { id: 8, options: Some(all), sync: None }), "09 05 0808 1204 3801 4000"),
+        (Request::Clear(Clear { id: 8, options: Some(all), ..Clear::default() }), "09 05 0808 1204 3801 4000"),
         (
             Request::Iterator(Iterator { id: 1, options: Some(whole), consumed: Some(0), ..Default::default() }),
             "11 04 0801 1000 1a08 0801 1001 3801 4000 2000",
@@ -54,7 +54,7 @@ fn an_unfinished_range_is_completed_when_written() {
     for (request, text) in [
         (Request::Clear(Clear { id: 8, ..Default::default() }), "09 05 0808 1204 3801 4000"),
         (
-            Request::Clear(Clear { id: 8, options: Some(RangeOptions::default()), sync: None }),
+            Request::Clear(Clear { id: 8, options: Some(RangeOptions::default()), ..Clear::default() }),
             "09 05 0808 1204 3801 4000",
         ),
         (Request::Iterator(Iterator { id: 1, ..Default::default() }), "11 04 0801 1000 1a08 0801 1001 3801 4000 2000"),

@@ -1,6 +1,7 @@
 //! The iterators of a guest.
 
 use super::requests::range_options;
+use crate::RetryPolicy;
 use bytes::{Bytes, BytesMut};
 use rave_core::{Code, Entry, Error, IteratorOptions, Position, Result};
 use rave_transport::wire::{
@@ -29,6 +30,7 @@ pub enum Taken {
 #[derive(Debug)]
 struct Iter {
     options: IteratorOptions,
+    policy: RetryPolicy,
     position: Position,
     seq: u32,
     /// Frames received and not delivered whole.
@@ -107,7 +109,7 @@ impl Iterators {
         self.woken.extend(self.open.keys());
     }
 
-    pub(super) fn open(&mut self, options: IteratorOptions, after: u64) -> u32 {
+    pub(super) fn open(&mut self, options: IteratorOptions, policy: RetryPolicy, after: u64) -> u32 {
         // Ids may wrap in a very long life; those in use are skipped.
         loop {
             self.next = self.next.wrapping_add(1);
@@ -118,6 +120,7 @@ impl Iterators {
         let id = self.next;
         let iter = Iter {
             options,
+            policy,
             position: Position::default(),
             seq: 0,
             frames: VecDeque::new(),
@@ -315,8 +318,9 @@ impl Iterators {
         }
     }
 
-    /// The connection is gone; iterators fail with `error`, or wait to be resumed.
-    pub(super) fn disconnected(&mut self, error: Option<&Error>) {
+    /// The connection is gone; iterators wait to be resumed. If there was a leader that could be lost, some may not be, and
+    /// fail with `lost`.
+    pub(super) fn disconnected(&mut self, lost: Option<&Error>) {
         for (&id, iter) in &mut self.open {
             iter.open_remotely = false;
             // An iterator that has received everything up to the end delivers that; nothing is asked for again, until a
@@ -326,7 +330,7 @@ impl Iterators {
             }
             iter.forget_received();
             iter.seq = iter.seq.wrapping_add(1);
-            match error {
+            match lost.filter(|_| iter.policy == RetryPolicy::Never) {
                 Some(error) => {
                     iter.failed = Some(error.clone());
                     self.due.remove(&id);

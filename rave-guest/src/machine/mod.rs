@@ -11,6 +11,8 @@
 //! To ensure correctness:
 //! - Operations are numbered as they are submitted and sent in that order; after a reconnect what is left is sent again
 //!   in that order, before anything newer.
+//! - A leader that keeps sessions tells in its welcome how far it, or the leaders before it, got with the writes of this
+//!   one. Those are completed; the rest is sent again and cannot have been applied. See [`session`].
 //! - What is in the machine completes exactly once, by an answer, by policy, or by being abandoned; an answer that comes
 //!   after that is dropped.
 //! - Requests on the wire that are not answered have a bound in bytes, the window. What does not fit waits here, in its
@@ -24,18 +26,22 @@
 mod iterators;
 mod operation;
 mod requests;
+mod session;
 
 pub use iterators::Taken;
 pub use operation::{Operation, Reply};
+pub use session::SessionId;
 
 use crate::RetryPolicy;
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use iterators::Iterators;
 use rave_core::{Code, Effect, Error, Manifest, Result};
 use rave_transport::wire::{
-    PROTOCOL_VERSION, Request, Response,
-    message::{self, Welcome, capability},
+    MAX_UNSETTLED_WRITES, PROTOCOL_VERSION, Request, Response,
+    message::{self, SessionState, Welcome, capability},
 };
+use requests::Numbering;
+use session::Fate;
 use std::collections::BTreeMap;
 
 /// Operations and bytes of writes that become one batch for a legacy leader.
@@ -56,6 +62,8 @@ pub struct Leader {
     pub manifest: Manifest,
     /// Bytes of the largest frame it takes, where it says so.
     pub max_frame: Option<usize>,
+    /// How many times sessions were forgotten, if it keeps any.
+    pub forgotten: Option<u64>,
 }
 
 #[derive(Debug)]
@@ -69,6 +77,7 @@ enum Link {
 #[derive(Debug)]
 struct Pending<T> {
     operation: Operation,
+    policy: RetryPolicy,
     /// `None` once abandoned.
     token: Option<T>,
     cost: usize,
@@ -76,6 +85,8 @@ struct Pending<T> {
     uncertain: bool,
     /// It went out on the present connection.
     on_wire: bool,
+    /// It last went out to a leader that keeps sessions, when this many had been forgotten.
+    numbered: Option<u64>,
 }
 
 impl<T> Pending<T> {
@@ -93,8 +104,12 @@ impl<T> Pending<T> {
 /// An operation taken out of the machine, to be executed elsewhere.
 #[derive(Debug)]
 pub struct Drained<T> {
+    /// Its place among the operations of the handle.
+    pub number: u64,
     /// What to do.
     pub operation: Operation,
+    /// What to do if that fails because the store is closing.
+    pub policy: RetryPolicy,
     /// Who waits for it.
     pub token: T,
     /// It is a write that a leader that was lost may have applied, so whatever error comes of it has effect `Unknown`.
@@ -104,7 +119,13 @@ pub struct Drained<T> {
 /// The guest's side of one connection after the other.
 #[derive(Debug)]
 pub struct Machine<T> {
-    policy: RetryPolicy,
+    session: SessionId,
+    /// Connections that the session has had.
+    attempt: u64,
+    /// The session to go on with if a leader refuses this one.
+    spare: SessionId,
+    /// The highest write that was refused and that leaders need not remember any more, unless they were told so.
+    untold: Option<u64>,
     max_frame: usize,
     link: Link,
     /// The leader said that it leaves: nothing more is sent on this connection.
@@ -113,6 +134,8 @@ pub struct Machine<T> {
     pending: BTreeMap<u64, Pending<T>>,
     /// Everything below this number was sent on the present connection.
     unsent: u64,
+    /// No write from this number on was ever sent.
+    sent: u64,
     /// Bytes that may be on the wire unanswered, and that are.
     window: usize,
     in_flight: usize,
@@ -120,8 +143,10 @@ pub struct Machine<T> {
     written: Vec<u64>,
     /// A batch of writes below this number was refused, so they go out one by one.
     apart: u64,
-    /// Nobody could wait any longer for what a legacy leader has not answered, and all else waits for it.
-    stuck: bool,
+    /// Writes of the session that went out on the present connection and are not answered.
+    unanswered_writes: usize,
+    /// Why the connection is of no use any more.
+    stuck: Option<&'static str>,
     /// Operations that somebody waits for.
     awaited: usize,
     iterators: Iterators,
@@ -132,20 +157,25 @@ pub struct Machine<T> {
 impl<T> Machine<T> {
     /// A guest without a connection. Frames larger than `max_frame` bytes are never sent, and no more than about `window`
     /// bytes of requests at once, or one request.
-    pub fn new(policy: RetryPolicy, max_frame: usize, window: usize) -> Self {
+    pub fn new(session: SessionId, max_frame: usize, window: usize) -> Self {
         Self {
-            policy,
+            session,
+            attempt: 0,
+            spare: session,
+            untold: None,
             max_frame,
             link: Link::Down,
             leaving: false,
             next: u64::from(PROBE) + 1,
             pending: BTreeMap::new(),
             unsent: 0,
+            sent: 0,
             window,
             in_flight: 0,
             written: Vec::new(),
             apart: 0,
-            stuck: false,
+            unanswered_writes: 0,
+            stuck: None,
             awaited: 0,
             iterators: Iterators::default(),
             output: BytesMut::new(),
@@ -159,6 +189,11 @@ impl<T> Machine<T> {
             Link::Up(leader) => Some(leader),
             _ => None,
         }
+    }
+
+    /// The session of this handle.
+    pub fn session(&self) -> SessionId {
+        self.session
     }
 
     fn ready(&self) -> bool {
@@ -186,15 +221,31 @@ impl<T> Machine<T> {
     }
 
     /// Takes in an operation; it is sent now, or as soon as there are a leader and room. Returns its number.
-    pub fn submit(&mut self, operation: Operation, token: T) -> u64 {
+    pub fn submit(&mut self, operation: Operation, policy: RetryPolicy, token: T) -> u64 {
+        let number = self.reserve();
+        self.resubmit(number, operation, policy, token)
+    }
+
+    /// The number of an operation that is done elsewhere.
+    pub fn reserve(&mut self) -> u64 {
         // Numbers go out as 32 bits; the probe's is left out.
         if self.next as u32 == PROBE {
             self.next += 1;
         }
         let number = self.next;
         self.next += 1;
+        number
+    }
+
+    /// Takes in an operation that could not be done elsewhere, in its old place; at the end if a leader has already got
+    /// something newer, for then it would take this for something it has done. Returns its number.
+    pub fn resubmit(&mut self, number: u64, operation: Operation, policy: RetryPolicy, token: T) -> u64 {
+        let number = if number < self.sent { self.reserve() } else { number };
         let cost = operation.cost();
-        self.pending.insert(number, Pending { operation, token: Some(token), cost, uncertain: false, on_wire: false });
+        let pending =
+            Pending { operation, policy, token: Some(token), cost, uncertain: false, on_wire: false, numbered: None };
+        self.pending.insert(number, pending);
+        self.unsent = self.unsent.min(number);
         self.awaited += 1;
         self.pump();
         number
@@ -217,12 +268,14 @@ impl<T> Machine<T> {
     /// The same because its deadline has passed. If everything else has to wait for it too, the connection must end:
     /// [`is_stuck`](Self::is_stuck) tells.
     pub fn give_up(&mut self, number: u64) -> Option<(T, Effect)> {
-        self.stuck |= self.written.contains(&number);
+        if self.written.contains(&number) {
+            self.stuck = Some("the leader did not answer a write in time");
+        }
         self.abandon(number)
     }
 
-    /// Whether the connection is of no use any more, because a legacy leader does not answer a write.
-    pub fn is_stuck(&self) -> bool {
+    /// Why the connection is of no use any more, if so: a legacy leader does not answer a write, or the session was refused.
+    pub fn is_stuck(&self) -> Option<&'static str> {
         self.stuck
     }
 
@@ -231,16 +284,16 @@ impl<T> Machine<T> {
     /// Requires: no connection.
     pub fn drain(&mut self) -> Vec<Drained<T>> {
         self.take_all()
-            .filter_map(|Pending { operation, token, uncertain, .. }| {
+            .filter_map(|(number, Pending { operation, policy, token, uncertain, .. })| {
                 let uncertain = uncertain && operation.is_write();
-                Some(Drained { operation, token: token?, uncertain })
+                Some(Drained { number, operation, policy, token: token?, uncertain })
             })
             .collect()
     }
 
     /// Fails everything that is on its way.
     pub fn fail_all(&mut self, error: &Error) {
-        for pending in self.take_all() {
+        for (_, pending) in self.take_all() {
             let effect = pending.effect();
             if let Some(token) = pending.token {
                 self.completed.push((token, Err(error.clone().with_effect(effect))));
@@ -248,21 +301,36 @@ impl<T> Machine<T> {
         }
     }
 
-    fn take_all(&mut self) -> impl Iterator<Item = Pending<T>> + use<T> {
+    fn take_all(&mut self) -> impl Iterator<Item = (u64, Pending<T>)> + use<T> {
         self.awaited = 0;
         self.in_flight = 0;
+        self.unanswered_writes = 0;
         self.written.clear();
-        std::mem::take(&mut self.pending).into_values()
+        std::mem::take(&mut self.pending).into_iter()
     }
 
-    /// There is a connection: greet.
-    pub fn connected(&mut self, pid: u32) {
+    /// All operations below this number are answered.
+    fn settled(&self) -> u64 {
+        self.pending.first_key_value().map_or(self.next, |(number, _)| *number)
+    }
+
+    /// There is a connection: greet. `spare` is a new session's id, in case the leader refuses this one.
+    pub fn connected(&mut self, pid: u32, spare: SessionId) {
+        self.attempt += 1;
+        self.spare = spare;
         self.output.clear();
         self.leaving = false;
         self.link = Link::Greeting { welcome: None };
-        let max_frame = Some(self.max_frame as u64);
-        Request::Hello(message::Hello { version: PROTOCOL_VERSION, pid: Some(pid), max_frame })
-            .encode(&mut self.output);
+        let hello = message::Hello {
+            version: PROTOCOL_VERSION,
+            pid: Some(pid),
+            max_frame: Some(self.max_frame as u64),
+            session: Some(Bytes::copy_from_slice(&self.session)),
+            attempt: Some(self.attempt),
+            next: Some(self.next),
+            settled: Some(self.settled()),
+        };
+        Request::Hello(hello).encode(&mut self.output);
         Request::GetMany(message::GetMany { id: PROBE, keys: Vec::new() }).encode(&mut self.output);
     }
 
@@ -275,10 +343,10 @@ impl<T> Machine<T> {
         self.link = Link::Down;
         self.leaving = false;
         let lost = Error::new(Code::ConnectionLost, format!("the connection to the leader was lost: {reason}"));
-        let policy = self.policy;
-        let fails = |pending: &Pending<T>| match policy {
+        let fails = |pending: &Pending<T>| match pending.policy {
             RetryPolicy::Always => false,
-            RetryPolicy::Safe => pending.effect() == Effect::Unknown,
+            // Of what was numbered, the next leader tells whether it was applied.
+            RetryPolicy::Safe => pending.effect() == Effect::Unknown && pending.numbered.is_none(),
             // A connection that never got as far as a greeting leads to no leader that could be lost.
             RetryPolicy::Never => greeted,
         };
@@ -286,21 +354,71 @@ impl<T> Machine<T> {
         self.in_flight = 0;
         self.written.clear();
         self.apart = 0;
-        self.stuck = false;
+        self.unanswered_writes = 0;
+        self.stuck = None;
         self.pending.retain(|_, pending| pending.token.is_some());
         for pending in self.pending.values_mut() {
             // What one leader may have applied stays uncertain, also if a later one gives it back.
             pending.uncertain |= pending.on_wire && !given_back;
             pending.on_wire = false;
         }
-        for (_, pending) in self.pending.extract_if(.., |_, pending| fails(pending)) {
-            let effect = pending.effect();
-            if let Some(token) = pending.token {
-                self.awaited -= 1;
-                self.completed.push((token, Err(lost.clone().with_effect(effect))));
+        for number in self.numbers_of(fails) {
+            self.settle(number, |pending| Err(lost.clone().with_effect(pending.effect())));
+        }
+        self.iterators.disconnected(greeted.then_some(&lost));
+    }
+
+    /// Completes an operation that is not on the wire.
+    fn settle(&mut self, number: u64, result: impl FnOnce(&Pending<T>) -> Result<Reply>) {
+        let Some(pending) = self.pending.remove(&number) else { return };
+        let result = result(&pending);
+        if let Some(token) = pending.token {
+            self.awaited -= 1;
+            self.completed.push((token, result));
+        }
+    }
+
+    /// Somebody who has taken over from lost leaders tells how far they got with the writes of this session; `None` if
+    /// that cannot be known. What they settled is completed; what they did not is certain not to be applied.
+    pub fn resume(&mut self, state: Option<&SessionState>) {
+        for number in self.numbers_of(|pending| pending.uncertain && pending.operation.is_write()) {
+            let Some(pending) = self.pending.get_mut(&number) else { continue };
+            match (pending.numbered, state) {
+                (Some(forgotten), Some(state)) => match session::fate(&pending.operation, number, forgotten, state) {
+                    Fate::Settled(result) => self.settle(number, |_| result),
+                    Fate::Open => pending.uncertain = false,
+                },
+                _ if pending.policy == RetryPolicy::Always => {
+                    // It may be applied once more, and then all that came after it has to be applied once more: what is
+                    // recorded of the session says nothing of them any longer.
+                    if pending.numbered.take().is_some() {
+                        self.change_session();
+                    }
+                }
+                _ => self.settle(number, |_| Err(session::lost())),
             }
         }
-        self.iterators.disconnected((policy == RetryPolicy::Never && greeted).then_some(&lost));
+    }
+
+    /// What is recorded of the session so far does not concern this handle any more.
+    fn change_session(&mut self) {
+        self.session = self.spare;
+        self.attempt = 0;
+        self.untold = None;
+    }
+
+    /// The leader refuses the session: what it may have applied stays unknown, the rest goes on under another id.
+    fn renew(&mut self) {
+        let in_doubt = |pending: &Pending<T>| pending.uncertain && pending.numbered.is_some();
+        for number in self.numbers_of(in_doubt) {
+            self.settle(number, |_| Err(session::lost()));
+        }
+        self.change_session();
+        self.stuck = Some("the leader refused the session");
+    }
+
+    fn numbers_of(&self, which: impl Fn(&Pending<T>) -> bool) -> Vec<u64> {
+        self.pending.iter().filter(|(_, pending)| which(pending)).map(|(number, _)| *number).collect()
     }
 
     /// The leader sent a message.
@@ -341,19 +459,27 @@ impl<T> Machine<T> {
 
     fn greeted(&mut self) {
         let Link::Greeting { welcome } = &mut self.link else { return };
-        let leader = match welcome.take() {
+        let welcome = welcome.take();
+        if welcome.as_ref().is_some_and(|welcome| welcome.error.is_some()) {
+            return self.renew();
+        }
+        let state = welcome.as_ref().and_then(|welcome| welcome.session.clone());
+        let leader = match welcome {
             Some(welcome) => {
                 let bits = welcome.capabilities.unwrap_or(0);
                 Leader {
                     legacy: false,
                     pid: welcome.pid,
                     max_frame: welcome.max_frame.and_then(|bytes| usize::try_from(bytes).ok()),
+                    forgotten: state.as_ref().map(|state| state.forgotten.unwrap_or(0)),
                     manifest: Manifest {
                         store: welcome.store.unwrap_or_default().into(),
                         implicit_snapshots: bits & capability::IMPLICIT_SNAPSHOTS != 0,
                         permanence: bits & capability::PERMANENCE != 0,
                         sync_writes: bits & capability::SYNC_WRITES != 0,
                         atomic_clear: bits & capability::ATOMIC_CLEAR != 0,
+                        conditions: bits & capability::CONDITIONS != 0,
+                        exactly_once: state.is_some(),
                         read_only: bits & capability::READ_ONLY != 0,
                         ..Manifest::default()
                     },
@@ -363,6 +489,7 @@ impl<T> Machine<T> {
                 legacy: true,
                 pid: None,
                 max_frame: None,
+                forgotten: None,
                 // What every store of the JavaScript family does.
                 manifest: Manifest {
                     store: "legacy".into(),
@@ -374,6 +501,8 @@ impl<T> Machine<T> {
             },
         };
         self.link = Link::Up(leader);
+        self.untold = None;
+        self.resume(state.as_ref());
         self.pump();
     }
 
@@ -390,6 +519,9 @@ impl<T> Machine<T> {
             };
             let (legacy, write) = (self.is_legacy(), pending.operation.is_write());
             let alone = legacy && (write || !self.written.is_empty());
+            if write && self.unanswered_writes >= MAX_UNSETTLED_WRITES {
+                break;
+            }
             // One request may go out whatever its size.
             if self.in_flight > 0 && (alone || self.in_flight.saturating_add(pending.cost) > self.window) {
                 break;
@@ -414,6 +546,9 @@ impl<T> Machine<T> {
         for (&number, pending) in self.pending.range(first..) {
             // An operation's cost is more than what it takes in a frame.
             let Operation::Write { batch, sync: false } = &pending.operation else { break };
+            if batch.conditions().len() > 0 {
+                break;
+            }
             if operations.len() + batch.len() > MERGED_OPERATIONS || bytes + pending.cost > bound {
                 break;
             }
@@ -426,13 +561,14 @@ impl<T> Machine<T> {
         }
         let batch = Operation::Write { batch: operations.into_iter().collect(), sync: false };
         let start = self.output.len();
-        if requests::encode(&batch, first as u32, leader, &mut self.output).is_err() {
+        if requests::encode(&batch, first as u32, Numbering::default(), leader, &mut self.output).is_err() {
             self.output.truncate(start);
             return false;
         }
         for number in &numbers {
             if let Some(pending) = self.pending.get_mut(number) {
                 pending.on_wire = true;
+                pending.numbered = None;
                 self.unsent = number + 1;
             }
         }
@@ -459,10 +595,18 @@ impl<T> Machine<T> {
     fn send(&mut self, number: u64) {
         let Link::Up(leader) = &self.link else { return };
         let legacy = leader.legacy;
+        let settled = self.settled();
         let Some(pending) = self.pending.get_mut(&number) else { return };
         let start = self.output.len();
+        let write = pending.operation.is_write();
+        let mut numbering = Numbering::default();
+        if write && leader.forgotten.is_some() {
+            numbering.number = Some(number);
+            numbering.settled = self.untold.is_some().then_some(settled);
+        }
         // The low 32 bits are the id on the wire.
-        let sent = requests::encode(&pending.operation, number as u32, leader, &mut self.output).and_then(|()| {
+        let sent = requests::encode(&pending.operation, number as u32, numbering, leader, &mut self.output);
+        let sent = sent.and_then(|()| {
             let size = self.output.len() - start;
             let most = leader.max_frame.unwrap_or(usize::MAX).min(self.max_frame);
             if size > most {
@@ -475,7 +619,13 @@ impl<T> Machine<T> {
             Ok(()) => {
                 pending.on_wire = true;
                 self.in_flight += pending.cost;
-                if legacy && pending.operation.is_write() {
+                if write {
+                    self.sent = self.sent.max(number + 1);
+                    pending.numbered = leader.forgotten;
+                    self.unanswered_writes += 1;
+                    self.untold = self.untold.filter(|refused| settled <= *refused);
+                }
+                if legacy && write {
                     self.written = vec![number];
                 }
             }
@@ -511,6 +661,12 @@ impl<T> Machine<T> {
     fn finish(&mut self, number: u64, reply: Result<Reply>) {
         let Some(pending) = self.pending.remove(&number) else { return };
         self.in_flight -= pending.cost;
+        if pending.operation.is_write() {
+            self.unanswered_writes = self.unanswered_writes.saturating_sub(1);
+            if reply.is_err() {
+                self.untold = Some(number);
+            }
+        }
         let reply = reply.map_err(|error| pending.judge(error));
         if let Some(token) = pending.token {
             self.awaited -= 1;
@@ -534,9 +690,17 @@ impl<T> Machine<T> {
         }
     }
 
-    /// Opens an iterator; its first entries are asked for now, or as soon as there is a leader.
-    pub fn open_iterator(&mut self, options: rave_core::IteratorOptions) -> u32 {
-        let id = self.iterators.open(options, self.next - 1);
+    /// The handle closes and will not come back: its session may be forgotten.
+    pub fn goodbye(&mut self) {
+        if self.ready() && self.leader().is_some_and(|leader| leader.forgotten.is_some()) {
+            Request::Goodbye(message::Goodbye {}).encode(&mut self.output);
+        }
+    }
+
+    /// Opens an iterator; its first entries are asked for now, or as soon as there is a leader. Under
+    /// [`RetryPolicy::Never`] it fails when the leader is lost.
+    pub fn open_iterator(&mut self, options: rave_core::IteratorOptions, policy: RetryPolicy) -> u32 {
+        let id = self.iterators.open(options, policy, self.next - 1);
         self.open_iterators();
         id
     }

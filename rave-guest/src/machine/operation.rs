@@ -35,11 +35,16 @@ impl Operation {
         let payload = match self {
             Self::Get(key) => key.len(),
             Self::GetMany(keys) => keys.iter().map(|key| key.len() + 32).sum(),
-            Self::Write { batch, .. } => batch.byte_len() + batch.len() * 64,
-            Self::Clear(_) | Self::Status => 0,
+            Self::Write { batch, .. } => cost_of(batch),
+            Self::Clear(options) => options.range.byte_len() + cost_of(&options.and_write),
+            Self::Status => 0,
         };
         payload + 128
     }
+}
+
+fn cost_of(batch: &Batch) -> usize {
+    batch.byte_len() + (batch.len() + batch.conditions().len()) * 64
 }
 
 /// The answer to an [`Operation`].

@@ -12,7 +12,23 @@ use std::ops::Bound;
 /// What legacy peers say for a missing key.
 const NOT_FOUND: &str = "LEVEL_NOT_FOUND";
 
-pub(super) fn encode(operation: &Operation, id: u32, leader: &Leader, out: &mut BytesMut) -> Result<()> {
+/// Where a write stands in the session of its handle.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Numbering {
+    /// Its number.
+    pub(super) number: Option<u64>,
+    /// All writes below this number are answered.
+    pub(super) settled: Option<u64>,
+}
+
+pub(super) fn encode(
+    operation: &Operation,
+    id: u32,
+    numbering: Numbering,
+    leader: &Leader,
+    out: &mut BytesMut,
+) -> Result<()> {
+    let Numbering { number, settled } = numbering;
     let sync = |sync: bool| {
         if sync && leader.legacy {
             return Err(Error::not_supported("a synced write through a leader of the legacy protocol"));
@@ -25,25 +41,22 @@ pub(super) fn encode(operation: &Operation, id: u32, leader: &Leader, out: &mut 
         Operation::Write { batch, sync: synced } => {
             let sync = sync(*synced)?;
             let mut operations = batch.operations();
-            match (operations.len(), operations.next()) {
+            let conditions = batch.conditions();
+            if conditions.len() > 0 && !leader.manifest.conditions {
+                return Err(Error::not_supported("a condition on a batch, through this leader,"));
+            }
+            match (operations.len() + conditions.len(), operations.next()) {
                 (1, Some(rave_core::Operation::Put { key, value })) => {
-                    Request::Put(message::Put { id, key: Some(key.clone()), value: Some(value.clone()), sync })
+                    let (key, value) = (Some(key.clone()), Some(value.clone()));
+                    Request::Put(message::Put { id, key, value, sync, number, settled })
                 }
                 (1, Some(rave_core::Operation::Del { key })) => {
-                    Request::Del(message::Del { id, key: Some(key.clone()), sync })
+                    Request::Del(message::Del { id, key: Some(key.clone()), sync, number, settled })
                 }
                 _ => {
-                    let ops = batch.operations().map(|operation| match operation {
-                        rave_core::Operation::Put { key, value } => BatchOperation {
-                            kind: "put".to_owned(),
-                            key: Some(key.clone()),
-                            value: Some(value.clone()),
-                        },
-                        rave_core::Operation::Del { key } => {
-                            BatchOperation { kind: "del".to_owned(), key: Some(key.clone()), value: None }
-                        }
-                    });
-                    Request::Batch(message::Batch { id, ops: ops.collect(), sync })
+                    let ops = batch.operations().map(batch_operation).collect();
+                    let conditions = conditions.map(Into::into).collect();
+                    Request::Batch(message::Batch { id, ops, sync, number, settled, conditions })
                 }
             }
         }
@@ -55,7 +68,11 @@ pub(super) fn encode(operation: &Operation, id: u32, leader: &Leader, out: &mut 
                 values: None,
                 ..range_options(&options.range, options.reverse, options.limit, leader.legacy)?
             };
-            Request::Clear(message::Clear { id, options: Some(range), sync })
+            if !options.and_write.is_empty() && !leader.manifest.atomic_clear {
+                return Err(Error::not_supported("writing along with a clear, through this leader,"));
+            }
+            let ops = options.and_write.operations().map(batch_operation).collect();
+            Request::Clear(message::Clear { id, options: Some(range), sync, number, settled, ops })
         }
         Operation::Status if leader.legacy => {
             return Err(Error::not_supported("asking a leader of the legacy protocol how it fares"));
@@ -64,6 +81,17 @@ pub(super) fn encode(operation: &Operation, id: u32, leader: &Leader, out: &mut 
     };
     request.encode(out);
     Ok(())
+}
+
+fn batch_operation(operation: &rave_core::Operation) -> BatchOperation {
+    match operation {
+        rave_core::Operation::Put { key, value } => {
+            BatchOperation { kind: "put".to_owned(), key: Some(key.clone()), value: Some(value.clone()) }
+        }
+        rave_core::Operation::Del { key } => {
+            BatchOperation { kind: "del".to_owned(), key: Some(key.clone()), value: None }
+        }
+    }
 }
 
 /// A range as the wire has it, with keys and values.
@@ -106,6 +134,9 @@ pub(super) fn callback(operation: &Operation, answer: Callback, legacy: bool) ->
     if let Some(code) = answer.error {
         if code == NOT_FOUND && matches!(operation, Operation::Get(_)) {
             return Ok(Reply::Value(None));
+        }
+        if Code::from_name(&code) == Some(Code::ConditionFailed) {
+            return Err(condition_failed(operation, &answer.failed));
         }
         let error = error_of(Some(&code), answer.message.unwrap_or_default());
         let unknown = match answer.effect {
@@ -152,6 +183,19 @@ const COPIED: usize = 8 << 10;
 
 fn unpinned(value: Bytes) -> Bytes {
     if value.len() <= COPIED { Bytes::copy_from_slice(&value) } else { value }
+}
+
+/// The conditions of `operation` at these indices do not hold, says a leader.
+pub(super) fn condition_failed(operation: &Operation, failed: &[u32]) -> Error {
+    let conditions = match operation {
+        Operation::Write { batch, .. } => batch.conditions().len(),
+        _ => 0,
+    };
+    let failed: Vec<usize> = failed.iter().map(|index| *index as usize).collect();
+    if failed.is_empty() || !failed.is_sorted() || failed.last().is_some_and(|last| *last >= conditions) {
+        return unexpected(operation);
+    }
+    Error::condition_failed(failed)
 }
 
 /// Whether a leader that answers a write with `code` has certainly not begun to apply it.

@@ -10,10 +10,50 @@ use rave_transport::wire::{
 const FRAME: usize = 1 << 20;
 const WINDOW: usize = 1 << 20;
 
-type Guest = Machine<u32>;
+/// A machine all of whose operations have one policy.
+struct Guest {
+    machine: Machine<u32>,
+    policy: RetryPolicy,
+}
+
+impl std::ops::Deref for Guest {
+    type Target = Machine<u32>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.machine
+    }
+}
+
+impl std::ops::DerefMut for Guest {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        &mut self.machine
+    }
+}
+
+impl Guest {
+    fn new(policy: RetryPolicy, max_frame: usize, window: usize) -> Self {
+        Self { machine: Machine::new([1; 16], max_frame, window), policy }
+    }
+
+    fn submit(&mut self, operation: Operation, token: u32) -> u64 {
+        self.machine.submit(operation, self.policy, token)
+    }
+
+    fn open_iterator(&mut self, options: IteratorOptions) -> u32 {
+        self.machine.open_iterator(options, self.policy)
+    }
+
+    fn connected(&mut self, pid: u32) {
+        self.machine.connected(pid, [2; 16]);
+    }
+
+    fn is_stuck(&self) -> bool {
+        self.machine.is_stuck().is_some()
+    }
+}
 
 fn guest(policy: RetryPolicy) -> Guest {
-    Machine::new(policy, FRAME, WINDOW)
+    Guest::new(policy, FRAME, WINDOW)
 }
 
 fn up(policy: RetryPolicy) -> Guest {
@@ -42,7 +82,7 @@ fn legacy(guest: &mut Guest) -> Vec<Request> {
 
 fn welcomed(guest: &mut Guest) {
     let welcome =
-        Welcome { version: 1, pid: Some(42), store: Some("s".to_owned()), capabilities: Some(1), max_frame: None };
+        Welcome { version: 1, pid: Some(42), store: Some("s".to_owned()), capabilities: Some(1), ..Default::default() };
     guest.receive(Response::Welcome(welcome)).unwrap();
 }
 
@@ -150,7 +190,7 @@ fn what_was_under_way_is_sent_again_before_anything_newer() {
 
 #[test]
 fn the_window_bounds_what_is_on_the_wire_and_keeps_the_order() {
-    let mut guest: Guest = Machine::new(RetryPolicy::Always, FRAME, 2000);
+    let mut guest: Guest = Guest::new(RetryPolicy::Always, FRAME, 2000);
     native(&mut guest);
     let large = "v".repeat(1500);
     guest.submit(put("a", &large), 1);
@@ -175,7 +215,7 @@ fn the_window_bounds_what_is_on_the_wire_and_keeps_the_order() {
 
 #[test]
 fn an_abandoned_request_fills_the_window_until_its_answer_and_is_never_sent_again() {
-    let mut guest: Guest = Machine::new(RetryPolicy::Always, FRAME, 2000);
+    let mut guest: Guest = Guest::new(RetryPolicy::Always, FRAME, 2000);
     native(&mut guest);
     let first = guest.submit(put("a", &"v".repeat(1500)), 1);
     let second = guest.submit(put("b", &"v".repeat(1500)), 2);
@@ -346,7 +386,7 @@ fn ids_wrap_around_without_meeting_the_probe_or_each_other() {
 
 #[test]
 fn requests_that_do_not_fit_a_frame_fail_alone() {
-    let mut guest: Guest = Machine::new(RetryPolicy::Always, 100, WINDOW);
+    let mut guest: Guest = Guest::new(RetryPolicy::Always, 100, WINDOW);
     native(&mut guest);
     guest.submit(put("a", "1"), 1);
     guest.submit(put("b", &"v".repeat(200)), 2);
@@ -520,7 +560,7 @@ fn writes_that_a_dying_legacy_leader_had_together_are_all_uncertain() {
 
 #[test]
 fn merged_writes_fit_the_window_and_a_frame() {
-    let mut guest = Machine::new(RetryPolicy::Always, FRAME, 600);
+    let mut guest = Guest::new(RetryPolicy::Always, FRAME, 600);
     legacy(&mut guest);
     guest.submit(get("a"), 1);
     (2..=8).for_each(|token| {
@@ -578,7 +618,7 @@ fn a_request_that_the_leader_would_not_take_is_not_sent() {
 #[test]
 fn an_iterator_sees_the_writes_submitted_before_it() {
     // A native leader has to get them first.
-    let mut guest = Machine::new(RetryPolicy::Always, FRAME, 300);
+    let mut guest = Guest::new(RetryPolicy::Always, FRAME, 300);
     native(&mut guest);
     guest.submit(put("a", "1"), 1);
     guest.submit(put("b", "1"), 2);

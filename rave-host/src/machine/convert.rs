@@ -1,5 +1,6 @@
 //! Between messages and the vocabulary of stores: what a request asks for, and how an error is told.
 
+use super::session::failed_of;
 use bytes::Bytes;
 use rave_core::{Batch, Code, Effect, Entry, Error, KeyRange, Operation, Result};
 use rave_transport::wire::{
@@ -24,8 +25,13 @@ pub(super) fn callback_error(id: u32, error: &Error) -> Response {
         error: Some(error.code().as_str().to_owned()),
         value: None,
         message: Some(error.full_message()),
-        effect: (error.effect() == Effect::Unknown).then_some(1),
+        effect: effect_of(error),
+        failed: failed_of(error),
     })
+}
+
+pub(super) fn effect_of(error: &Error) -> Option<u32> {
+    (error.effect() == Effect::Unknown).then_some(1)
 }
 
 pub(super) fn iterator_error(id: u32, seq: u32, error: &Error) -> Response {
@@ -51,34 +57,71 @@ pub(crate) fn counted(values: Vec<Option<Bytes>>, wanted: usize) -> Result<Vec<O
     Err(Error::new(Code::Corruption, format!("the store gave {} values for {wanted} keys", values.len())))
 }
 
-/// Whether a write asks to be synced; `None` if it is no write that can be merged.
-pub(super) fn sync_of(request: &Request) -> Option<bool> {
+/// A write as a guest asks for it.
+#[derive(Debug)]
+pub(super) struct Write {
+    pub(super) id: u32,
+    pub(super) batch: Batch,
+    pub(super) sync: bool,
+    /// Its number in the guest's session.
+    pub(super) number: Option<u64>,
+}
+
+/// What tells whether a write can be done together with another one: whether it is synced, and its number. `None` if it
+/// cannot be.
+pub(super) fn merging_of(request: &Request) -> Option<(bool, Option<u64>)> {
     match request {
-        Request::Put(message::Put { sync, .. })
-        | Request::Del(message::Del { sync, .. })
-        | Request::Batch(message::Batch { sync, .. }) => Some(sync.unwrap_or(false)),
+        Request::Put(message::Put { sync, number, .. }) | Request::Del(message::Del { sync, number, .. }) => {
+            Some((sync.unwrap_or(false), *number))
+        }
+        Request::Batch(message::Batch { sync, number, conditions, .. }) if conditions.is_empty() => {
+            Some((sync.unwrap_or(false), *number))
+        }
         _ => None,
     }
 }
 
-pub(super) fn write_of(request: Request) -> Option<(u32, Batch, bool)> {
+/// All writes of the guest's session below this number are answered, says a write.
+pub(super) fn settled_of(request: &Request) -> Option<u64> {
+    match request {
+        Request::Put(message::Put { settled, .. })
+        | Request::Del(message::Del { settled, .. })
+        | Request::Batch(message::Batch { settled, .. })
+        | Request::Clear(message::Clear { settled, .. }) => *settled,
+        _ => None,
+    }
+}
+
+/// A request as a write, or its id and what is wrong with it.
+pub(super) fn write_of(request: Request) -> Result<Write, (u32, Error)> {
     let put = |key: Option<Bytes>, value: Option<Bytes>| Operation::Put {
         key: key.unwrap_or_default(),
         value: value.unwrap_or_default(),
     };
     let del = |key: Option<Bytes>| Operation::Del { key: key.unwrap_or_default() };
-    Some(match request {
-        Request::Put(p) => (p.id, [put(p.key, p.value)].into_iter().collect(), p.sync.unwrap_or(false)),
-        Request::Del(d) => (d.id, [del(d.key)].into_iter().collect(), d.sync.unwrap_or(false)),
+    let (id, batch, sync, number) = match request {
+        Request::Put(p) => (p.id, [put(p.key, p.value)].into_iter().collect(), p.sync, p.number),
+        Request::Del(d) => (d.id, [del(d.key)].into_iter().collect(), d.sync, d.number),
         Request::Batch(b) => {
-            let operations = b.ops.into_iter().map(|op| match op.kind.as_str() {
-                "del" => del(op.key),
-                _ => put(op.key, op.value),
-            });
-            (b.id, operations.collect(), b.sync.unwrap_or(false))
+            let mut batch = operations_of(b.ops);
+            for condition in b.conditions {
+                let malformed =
+                    |reason| (b.id, Error::new(Code::Remote, format!("the request was malformed: {reason}")));
+                batch = batch.require(condition.try_into().map_err(malformed)?);
+            }
+            (b.id, batch, b.sync, b.number)
         }
-        _ => return None,
-    })
+        _ => return Err((0, Error::new(Code::Remote, "the request is no write"))),
+    };
+    Ok(Write { id, batch, sync: sync.unwrap_or(false), number })
+}
+
+pub(super) fn operations_of(operations: Vec<message::BatchOperation>) -> Batch {
+    let operation = |op: message::BatchOperation| match op.kind.as_str() {
+        "del" => Operation::Del { key: op.key.unwrap_or_default() },
+        _ => Operation::Put { key: op.key.unwrap_or_default(), value: op.value.unwrap_or_default() },
+    };
+    operations.into_iter().map(operation).collect()
 }
 
 pub(super) fn range_of(options: &RangeOptions) -> KeyRange {

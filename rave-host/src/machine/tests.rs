@@ -33,11 +33,17 @@ fn get(id: u32) -> Request {
 }
 
 fn put(id: u32) -> Request {
-    Request::Put(Put { id, key: Some(format!("k{id}").into()), value: Some("v".into()), sync: None })
+    Request::Put(Put { id, key: Some(format!("k{id}").into()), value: Some("v".into()), ..Default::default() })
 }
 
 fn synced(id: u32) -> Request {
-    Request::Put(Put { id, key: Some(format!("k{id}").into()), value: Some("v".into()), sync: Some(true) })
+    Request::Put(Put {
+        id,
+        key: Some(format!("k{id}").into()),
+        value: Some("v".into()),
+        sync: Some(true),
+        ..Default::default()
+    })
 }
 
 fn callbacks(host: &mut Machine) -> Vec<(u32, Option<String>)> {
@@ -52,7 +58,7 @@ fn callbacks(host: &mut Machine) -> Vec<(u32, Option<String>)> {
 
 fn write(host: &mut Machine) -> (Vec<Operation>, bool) {
     match host.next_work() {
-        Some(Work::Write { batch, sync }) => (batch.into_operations().collect(), sync),
+        Some(Work::Write { batch, sync, .. }) => (batch.into_operations().collect(), sync),
         other => panic!("{other:?} instead of a write"),
     }
 }
@@ -114,7 +120,7 @@ fn merging_has_bounds() {
     let mut host = host_with(true, FRAME);
     let value = Bytes::from(vec![0; 300 << 10]);
     for id in 0..10 {
-        host.receive(Request::Put(Put { id, key: Some("k".into()), value: Some(value.clone()), sync: None }));
+        host.receive(Request::Put(Put { id, key: Some("k".into()), value: Some(value.clone()), ..Default::default() }));
     }
     assert_eq!(write(&mut host).0.len(), 4);
 
@@ -132,8 +138,8 @@ fn a_write_does_not_fail_for_its_neighbours_sake() {
         value: value.map(Into::into),
     });
     host.receive(put(1));
-    host.receive(Request::Batch(message::Batch { id: 2, ops: ops.to_vec(), sync: None }));
-    host.receive(Request::Del(Del { id: 3, key: Some("y".into()), sync: None }));
+    host.receive(Request::Batch(message::Batch { id: 2, ops: ops.to_vec(), ..Default::default() }));
+    host.receive(Request::Del(Del { id: 3, key: Some("y".into()), ..Default::default() }));
     host.receive(get(4));
     assert_eq!(write(&mut host).0.len(), 4);
     host.complete(refused());
@@ -171,7 +177,7 @@ fn synced_writes_are_merged_only_with_their_like() {
     }
     let mut merged = Vec::new();
     while let Some(work) = host.next_work() {
-        let Work::Write { batch, sync } = work else { panic!("no write") };
+        let Work::Write { batch, sync, .. } = work else { panic!("no write") };
         merged.push((batch.len(), sync));
         host.complete(Outcome::Done(Ok(())));
     }

@@ -9,6 +9,7 @@ use prost::{
     Message,
     encoding::{DecodeContext, decode_key, decode_varint},
 };
+use rave_core::MAX_CONDITIONS;
 
 /// What a message must have beyond what `prost` checks.
 pub(super) trait Body: Message + Default {
@@ -117,8 +118,8 @@ bodies! {
     Get [1, 2] id;
     Put [1, 2, 3] id;
     Del [1, 2] id;
-    Batch [1] id, |batch: &Batch| batch.ops.last().map_or(Ok(()), check_operation);
-    Clear [1, 2] id;
+    Batch [1] id, check_batch;
+    Clear [1, 2] id, |clear: &Clear| clear.ops.last().map_or(Ok(()), check_operation);
     Iterator [1, 2, 3] seq;
     IteratorClose [1] id;
     IteratorAck [1, 2, 3] seq;
@@ -126,6 +127,7 @@ bodies! {
     GetMany [1] id;
     Hello [1] anonymous;
     StatusRequest [1] id;
+    Goodbye [] anonymous;
     Callback [1] id;
     IteratorData [1, 2] seq;
     IteratorError [1, 2, 3] seq;
@@ -134,6 +136,17 @@ bodies! {
     Welcome [1] anonymous;
     Leaving [] anonymous;
     StatusReply [1] id;
+}
+
+fn check_batch(batch: &Batch) -> Result<(), &'static str> {
+    batch.ops.last().map_or(Ok(()), check_operation)?;
+    match batch.conditions.last() {
+        Some(condition) if condition.key.is_none() && condition.digest.is_none() => {
+            Err("a condition has neither key nor digest")
+        }
+        Some(_) if batch.conditions.len() > MAX_CONDITIONS => Err("there are more conditions than a batch may have"),
+        _ => Ok(()),
+    }
 }
 
 fn check_operation(operation: &BatchOperation) -> Result<(), &'static str> {

@@ -31,6 +31,10 @@ messages! {
         (bytes = "bytes", optional, tag = "3") value: Option<Bytes>,
         /// Extension: acknowledge only what survives power loss.
         (bool, optional, tag = "32") sync: Option<bool>,
+        /// Extension: its number in the guest's session; numbers grow.
+        (uint64, optional, tag = "33") number: Option<u64>,
+        /// Extension: the guest has the answers to all writes of its session below this number.
+        (uint64, optional, tag = "34") settled: Option<u64>,
     }
     /// Deletes one key; answered by a [`Callback`].
     Del {
@@ -40,6 +44,10 @@ messages! {
         (bytes = "bytes", optional, tag = "2") key: Option<Bytes>,
         /// Extension: acknowledge only what survives power loss.
         (bool, optional, tag = "32") sync: Option<bool>,
+        /// Extension: its number in the guest's session; numbers grow.
+        (uint64, optional, tag = "33") number: Option<u64>,
+        /// Extension: the guest has the answers to all writes of its session below this number.
+        (uint64, optional, tag = "34") settled: Option<u64>,
     }
     /// Applies operations atomically; answered by a [`Callback`].
     Batch {
@@ -49,6 +57,26 @@ messages! {
         (message, repeated, tag = "2") ops: Vec<BatchOperation>,
         /// Extension: acknowledge only what survives power loss.
         (bool, optional, tag = "32") sync: Option<bool>,
+        /// Extension: its number in the guest's session; numbers grow.
+        (uint64, optional, tag = "33") number: Option<u64>,
+        /// Extension: the guest has the answers to all writes of its session below this number.
+        (uint64, optional, tag = "34") settled: Option<u64>,
+        /// Extension: what must hold for the operations to be applied.
+        (message, repeated, tag = "35") conditions: Vec<BatchCondition>,
+    }
+    /// One condition of a [`Batch`]. With a digest: the entries of some ranges have it. Else with a value: the key has it.
+    /// Else: the key does not exist.
+    BatchCondition {
+        /// The key.
+        (bytes = "bytes", optional, tag = "1") key: Option<Bytes>,
+        /// The value that the key must have.
+        (bytes = "bytes", optional, tag = "2") equals: Option<Bytes>,
+        /// The lower and the upper bound of each range: a byte (0 for none, 1 inclusive, 2 exclusive) and the key.
+        (bytes = "bytes", repeated, tag = "3") bounds: Vec<Bytes>,
+        /// Bytes at the beginning of each key that are not part of the digest.
+        (uint64, optional, tag = "4") strip: Option<u64>,
+        /// SHA-256 over the entries of the ranges: each key and each value behind its length in eight bytes, lowest first.
+        (bytes = "bytes", optional, tag = "5") digest: Option<Bytes>,
     }
     /// One operation of a [`Batch`].
     BatchOperation {
@@ -91,6 +119,12 @@ messages! {
         (message, optional, tag = "2") options: Option<RangeOptions>,
         /// Extension: acknowledge only what survives power loss.
         (bool, optional, tag = "32") sync: Option<bool>,
+        /// Extension: its number in the guest's session; numbers grow.
+        (uint64, optional, tag = "33") number: Option<u64>,
+        /// Extension: the guest has the answers to all writes of its session below this number.
+        (uint64, optional, tag = "34") settled: Option<u64>,
+        /// Extension: operations applied with the deletions, behind them.
+        (message, repeated, tag = "35") ops: Vec<BatchOperation>,
     }
     /// Opens an iterator; answered by [`IteratorData`] until [`IteratorEnd`] or [`IteratorError`].
     Iterator {
@@ -147,6 +181,44 @@ messages! {
         (uint32, optional, tag = "2") pid: Option<u32>,
         /// Bytes of the largest frame that the guest takes.
         (uint64, optional, tag = "3") max_frame: Option<u64>,
+        /// The guest's session: 16 bytes.
+        (bytes = "bytes", optional, tag = "4") session: Option<Bytes>,
+        /// Connections that this session has had, this one included.
+        (uint64, optional, tag = "5") attempt: Option<u64>,
+        /// No write of the session was ever sent with this number or a higher one.
+        (uint64, optional, tag = "6") next: Option<u64>,
+        /// The guest has the answers to all writes of its session below this number.
+        (uint64, optional, tag = "7") settled: Option<u64>,
+    }
+    /// Extension, guest to host: the guest closes and will not come back; its session may be forgotten. Not answered.
+    Goodbye {
+    }
+    /// How far a session got.
+    SessionState {
+        /// Every write up to this number was worked off; absent if nothing is known of the session.
+        (uint64, optional, tag = "1") applied: Option<u64>,
+        /// Those of them that were not applied, and whose answers the guest may not have.
+        (message, repeated, tag = "2") refused: Vec<Refusal>,
+        /// How many times sessions were forgotten in this database because nothing was heard of them.
+        (uint64, optional, tag = "3") forgotten: Option<u64>,
+    }
+    /// The outcome of a write of a session that was not applied.
+    Refusal {
+        /// Its number.
+        (uint64, required, tag = "1") number: u64,
+        /// An abstract-level code.
+        (string, optional, tag = "2") error: Option<String>,
+        /// As in [`Callback`].
+        (uint32, optional, tag = "3") effect: Option<u32>,
+        /// As in [`Callback`].
+        (uint32, repeated, tag = "4") failed: Vec<u32>,
+    }
+    /// What a leader keeps of a session in the database, written with the writes that it tells of.
+    SessionRecord {
+        /// How far the session got.
+        (message, optional, tag = "1") state: Option<SessionState>,
+        /// When that was, in milliseconds since 1970.
+        (uint64, optional, tag = "2") time: Option<u64>,
     }
     /// Extension, guest to host: asks how the leader fares; answered by a [`StatusReply`].
     StatusRequest {
@@ -165,6 +237,8 @@ messages! {
         (string, optional, tag = "32") message: Option<String>,
         /// Extension: the effect of a failed write: absent or 0 none, 1 unknown.
         (uint32, optional, tag = "33") effect: Option<u32>,
+        /// Extension: the indices of the conditions that do not hold, ascending.
+        (uint32, repeated, tag = "34") failed: Vec<u32>,
     }
     /// Entries of an iterator.
     IteratorData {
@@ -221,6 +295,12 @@ messages! {
         (uint64, optional, tag = "4") capabilities: Option<u64>,
         /// Bytes of the largest frame that the host takes.
         (uint64, optional, tag = "5") max_frame: Option<u64>,
+        /// How far the guest's session got; absent where writes are not applied exactly once.
+        (message, optional, tag = "6") session: Option<SessionState>,
+        /// An abstract-level code: the session is refused, and the host hangs up.
+        (string, optional, tag = "7") error: Option<String>,
+        /// Why, for people.
+        (string, optional, tag = "8") message: Option<String>,
     }
     /// Extension, host to guest: the leader leaves in good order; requests sent after this are not served.
     Leaving {
@@ -254,4 +334,6 @@ pub mod capability {
     pub const ATOMIC_CLEAR: u64 = 1 << 3;
     /// `read_only` of the manifest.
     pub const READ_ONLY: u64 = 1 << 4;
+    /// `conditions` of the manifest.
+    pub const CONDITIONS: u64 = 1 << 5;
 }

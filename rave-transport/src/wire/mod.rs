@@ -4,6 +4,7 @@
 //! frames are skipped. Tags from 32 up are extensions, which legacy peers ignore. `PROTOCOL.md` tells the rest.
 
 mod body;
+mod condition;
 mod frame;
 pub mod message;
 mod request;
@@ -15,3 +16,7 @@ pub use response::Response;
 
 /// The version of the extensions this crate speaks.
 pub const PROTOCOL_VERSION: u32 = 1;
+
+/// Writes of a session that a guest may have sent and not have the answers to. It bounds what a leader has to remember of
+/// them.
+pub const MAX_UNSETTLED_WRITES: usize = 4096;

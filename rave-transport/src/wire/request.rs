@@ -31,6 +31,8 @@ pub enum Request {
     Hello(Hello),
     /// Tag 33, an extension.
     Status(StatusRequest),
+    /// Tag 34, an extension.
+    Goodbye(Goodbye),
     /// A tag this version does not know; to be ignored.
     Unknown(u8),
 }
@@ -54,6 +56,7 @@ impl Request {
             Self::IteratorSeek(message) => body::encode(9, message, out),
             Self::Hello(message) => body::encode(32, message, out),
             Self::Status(message) => body::encode(33, message, out),
+            Self::Goodbye(message) => body::encode(34, message, out),
             Self::Unknown(_) => {}
         }
     }
@@ -76,6 +79,7 @@ impl Request {
             9 => Self::IteratorSeek(body::decode(tag, frame)?),
             32 => Self::Hello(body::decode(tag, frame)?),
             33 => Self::Status(body::decode(tag, frame)?),
+            34 => Self::Goodbye(body::decode(tag, frame)?),
             _ => Self::Unknown(tag),
         })
     }

@@ -5,7 +5,7 @@ use fastrand::Rng;
 use rave_transport::wire::{Request, Response, message::*};
 
 /// How many kinds of requests and of responses there are.
-pub const REQUESTS: usize = 12;
+pub const REQUESTS: usize = 13;
 pub const RESPONSES: usize = 8;
 
 pub struct Messages {
@@ -54,7 +54,32 @@ impl Messages {
             limit: Some(if self.whole { -5 } else { self.rng.i64(..) }),
             reverse: Some(self.rng.bool()),
             long_limit: self.maybe(|own| own.rng.u64(..)),
+            internal: iterates.then(|| self.maybe(|own| own.rng.bool())).flatten(),
         }
+    }
+
+    fn condition(&mut self) -> BatchCondition {
+        BatchCondition {
+            key: Some(self.bytes()),
+            equals: self.maybe(Self::bytes),
+            bounds: self.many(Self::bytes),
+            strip: self.number(),
+            digest: self.maybe(Self::bytes),
+        }
+    }
+
+    fn number(&mut self) -> Option<u64> {
+        self.maybe(|own| own.rng.u64(..))
+    }
+
+    fn session(&mut self) -> SessionState {
+        let refusal = |own: &mut Self| Refusal {
+            number: own.rng.u64(..),
+            error: own.maybe(Self::text),
+            effect: own.maybe(Self::id),
+            failed: own.many(Self::id),
+        };
+        SessionState { applied: self.number(), refused: self.many(refusal), forgotten: self.number() }
     }
 
     pub fn request(&mut self, kind: usize) -> Request {
@@ -66,9 +91,24 @@ impl Messages {
                 key: Some(self.bytes()),
                 value: Some(self.bytes()),
                 sync: self.maybe(|own| own.rng.bool()),
+                number: self.number(),
+                settled: self.number(),
             }),
-            2 => Request::Del(Del { id, key: Some(self.bytes()), sync: self.maybe(|own| own.rng.bool()) }),
-            3 => Request::Batch(Batch { id, ops: self.many(Self::operation), sync: self.maybe(|own| own.rng.bool()) }),
+            2 => Request::Del(Del {
+                id,
+                key: Some(self.bytes()),
+                sync: self.maybe(|own| own.rng.bool()),
+                number: self.number(),
+                settled: self.number(),
+            }),
+            3 => Request::Batch(Batch {
+                id,
+                ops: self.many(Self::operation),
+                sync: self.maybe(|own| own.rng.bool()),
+                number: self.number(),
+                settled: self.number(),
+                conditions: self.many(Self::condition),
+            }),
             4 => Request::Iterator(Iterator {
                 id,
                 seq: self.id(),
@@ -77,9 +117,14 @@ impl Messages {
                 bookmark: self.maybe(Self::bytes),
                 seek: self.maybe(Self::bytes),
             }),
-            5 => {
-                Request::Clear(Clear { id, options: Some(self.options(false)), sync: self.maybe(|own| own.rng.bool()) })
-            }
+            5 => Request::Clear(Clear {
+                id,
+                options: Some(self.options(false)),
+                sync: self.maybe(|own| own.rng.bool()),
+                number: self.number(),
+                settled: self.number(),
+                ops: self.many(Self::operation),
+            }),
             6 => Request::GetMany(GetMany { id, keys: self.many(Self::bytes) }),
             7 => Request::IteratorClose(IteratorClose { id }),
             8 => Request::IteratorAck(IteratorAck { id, seq: self.id(), consumed: self.rng.u64(..) }),
@@ -92,9 +137,14 @@ impl Messages {
             10 => Request::Hello(Hello {
                 version: id,
                 pid: self.maybe(Self::id),
-                max_frame: self.maybe(|own| own.rng.u64(..)),
+                max_frame: self.number(),
+                session: self.maybe(Self::bytes),
+                attempt: self.number(),
+                next: self.number(),
+                settled: self.number(),
             }),
-            _ => Request::Status(StatusRequest { id }),
+            11 => Request::Status(StatusRequest { id }),
+            _ => Request::Goodbye(Goodbye {}),
         }
     }
 
@@ -107,6 +157,7 @@ impl Messages {
                 value: self.maybe(Self::bytes),
                 message: self.maybe(Self::text),
                 effect: self.maybe(Self::id),
+                failed: self.many(Self::id),
             }),
             1 => Response::IteratorData(IteratorData { id, seq: self.id(), data: self.many(Self::bytes) }),
             2 => Response::GetManyCallback(GetManyCallback {
@@ -126,8 +177,11 @@ impl Messages {
                 version: id,
                 pid: self.maybe(Self::id),
                 store: self.maybe(Self::text),
-                capabilities: self.maybe(|own| own.rng.u64(..)),
-                max_frame: self.maybe(|own| own.rng.u64(..)),
+                capabilities: self.number(),
+                max_frame: self.number(),
+                session: self.maybe(Self::session),
+                error: self.maybe(Self::text),
+                message: self.maybe(Self::text),
             }),
             6 => Response::Leaving(Leaving {}),
             _ => Response::Status(StatusReply {
