@@ -3,9 +3,8 @@
 use crate::{
     RaveLevel,
     driver::{Driver, Held, Obstacle, Phase, Teller},
-    role::named,
 };
-use rave_core::{Code, Error, EventHub, EventStream, Opener, Result};
+use rave_core::{Code, Error, EventHub, EventStream, Opener, Result, process_name};
 use rave_guest::{Guest, GuestOptions, RetryPolicy};
 use rave_host::{HostOptions, WriteHook};
 use rave_transport::{Transport, wire::Limits};
@@ -184,7 +183,7 @@ impl Builder {
                 Code::DatabaseFailedOpen,
                 match obstacle {
                     Obstacle::Silent(pid) => {
-                        format!("{} listens at {address} and does not answer (waited {waited:?})", named(pid))
+                        format!("{} listens at {address} and does not answer (waited {waited:?})", process_name(pid))
                     }
                     Obstacle::Nobody => format!("nobody serves a database at {address} (waited {waited:?})"),
                     _ => format!("{address} could not be reached within {waited:?}"),
@@ -198,10 +197,10 @@ impl Builder {
                 Obstacle::Held(pid) => format!(
                     "{place} is locked by {}, which does not serve it at {address} (waited {waited:?}); \
                      close the database there first",
-                    named(pid)
+                    process_name(pid)
                 ),
                 Obstacle::Silent(pid) => {
-                    format!("{} leads {place} and does not answer at {address} (waited {waited:?})", named(pid))
+                    format!("{} leads {place} and does not answer at {address} (waited {waited:?})", process_name(pid))
                 }
                 Obstacle::Starting | Obstacle::Nobody | Obstacle::Recovering => {
                     format!("{place} could not be reached at {address} within {waited:?}")

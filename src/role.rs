@@ -16,11 +16,6 @@ pub enum Role {
     Electing,
 }
 
-/// A process, for people.
-pub(crate) fn named(pid: Option<u32>) -> String {
-    pid.map_or_else(|| "another process".to_owned(), |pid| format!("process {pid}"))
-}
-
 /// How the leader fares, as told by [`RaveLevel::leader_status`](crate::RaveLevel::leader_status).
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]

@@ -1,7 +1,6 @@
 //! Hosting without an election.
 
-use crate::role::named;
-use rave_core::{AbstractLevel, Code, Error, LockAttempt, Opener, Result};
+use rave_core::{AbstractLevel, Code, Error, LockAttempt, Opener, Result, process_name};
 use rave_host::{GuardedLevel, Host, HostOptions, HostStats};
 use rave_transport::{Connect, Transport};
 use std::fmt;
@@ -48,14 +47,14 @@ impl Server {
         let locked = match opener.try_lock().await? {
             LockAttempt::Acquired(locked) => locked,
             LockAttempt::Held { holder } => {
-                let (place, who) = (opener.location(), named(holder));
+                let (place, who) = (opener.location(), process_name(holder));
                 let message = format!("{place} is locked by {who}; close the database there first");
                 return Err(Error::new(Code::Locked, message));
             }
         };
         // The store's lock says nothing about this place: it may be another store's.
         if let Connect::Connected(connection) = transport.connect().await? {
-            let (who, place) = (named(connection.peer.pid), transport.address());
+            let (who, place) = (process_name(connection.peer.pid), transport.address());
             let message = format!("{who} listens at {place} already; choose another place");
             return Err(Error::new(Code::Locked, message));
         }

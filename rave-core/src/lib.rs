@@ -46,7 +46,7 @@ pub use level::{AbstractLevel, Status};
 pub use lock::{FileLock, FileLockAttempt};
 pub use manifest::Manifest;
 pub use memory::{HeldOpening, MemoryLevel, MemoryOpener};
-pub use open::{LockAttempt, LockedStore, Opener};
+pub use open::{LockAttempt, LockedStore, Opener, process_name};
 pub use options::{ClearOptions, IteratorOptions, ReadOptions, WriteOptions};
 pub use range::KeyRange;
 pub use resume::{Position, resume_iterator};

@@ -47,3 +47,8 @@ pub trait LockedStore: Send + 'static {
     /// error the lock is released.
     async fn open(self: Box<Self>) -> Result<Arc<dyn AbstractLevel>>;
 }
+
+/// A process, for people: "process 4711", or "another process" where it is not known which.
+pub fn process_name(pid: Option<u32>) -> String {
+    pid.map_or_else(|| "another process".to_owned(), |pid| format!("process {pid}"))
+}

@@ -10,6 +10,7 @@ use crate::{
 use async_trait::async_trait;
 use rave_core::{
     AbstractLevel, Code, Error, Event, EventHub, FileLock, FileLockAttempt, LockAttempt, LockedStore, Opener, Result,
+    process_name,
 };
 use std::{
     fs,
@@ -63,7 +64,7 @@ impl LevelDb {
         match self.attempt_lock()? {
             Ok(locked) => Ok(locked),
             Err(holder) => {
-                let by = holder.map_or_else(|| "another process".to_owned(), |pid| format!("process {pid}"));
+                let by = process_name(holder);
                 Err(Error::new(Code::Locked, format!("{} is held by {by}", self.path.display())))
             }
         }

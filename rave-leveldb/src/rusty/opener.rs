@@ -12,6 +12,7 @@ use crate::{Options, directory, version::Contents};
 use async_trait::async_trait;
 use rave_core::{
     AbstractLevel, Code, Error, Event, EventHub, FileLock, FileLockAttempt, LockAttempt, LockedStore, Opener, Result,
+    process_name,
 };
 use std::{
     fs,
@@ -64,7 +65,7 @@ impl RustyLevelDb {
         match self.try_lock().await? {
             LockAttempt::Acquired(locked) => locked.open().await,
             LockAttempt::Held { holder } => {
-                let by = holder.map_or_else(|| "another process".to_owned(), |pid| format!("process {pid}"));
+                let by = process_name(holder);
                 Err(Error::new(Code::Locked, format!("{} is held by {by}", self.path.display())))
             }
         }
