@@ -1,6 +1,6 @@
 //! What can be asked of an operation beyond its keys and values.
 
-use crate::{Batch, KeyRange, Result, Snapshot};
+use crate::{Batch, Code, Error, KeyRange, Result, Snapshot};
 
 /// How to read.
 #[derive(Clone, Debug, Default)]
@@ -101,9 +101,12 @@ pub struct ClearOptions {
 impl ClearOptions {
     /// Checks what can be said of the options by themselves; stores and leaders do so before anything else.
     ///
-    /// Errors: `LEVEL_NOT_SUPPORTED` if `and_write` has conditions.
+    /// Errors: `LEVEL_INVALID_BATCH` if `and_write` has conditions.
     pub fn validate(&self) -> Result<()> {
-        self.and_write.refuse_conditions()
+        if self.and_write.is_conditional() {
+            return Err(Error::new(Code::InvalidBatch, "a clear takes no conditions"));
+        }
+        Ok(())
     }
 
     /// The keys to delete as ranges without a key in common, in the order in which a limit takes them. For stores, which

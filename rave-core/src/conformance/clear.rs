@@ -5,8 +5,9 @@ use super::{
     model::{Bounds, Model, Query},
     tools::*,
 };
-use crate::{AbstractLevelExt, Batch, ClearOptions, Code, KeyRange};
+use crate::{AbstractLevel, AbstractLevelExt, Batch, ClearOptions, Code, Effect, KeyRange};
 use bytes::Bytes;
+use std::sync::Arc;
 
 fn letters() -> Vec<String> {
     ('a'..='j').map(String::from).collect()
@@ -99,7 +100,7 @@ pub async fn what_is_excepted_stays(h: &mut Harness) {
                 left.retain(|key| !goes.contains(key));
                 let options = ClearOptions { range, except: except.clone(), reverse, limit, ..ClearOptions::default() };
                 fill(&db, &letters()).await;
-                fill(&(std::sync::Arc::new(sub.clone()) as _), &letters()).await;
+                fill(&(Arc::new(sub.clone()) as _), &letters()).await;
                 sub.clear(options.clone()).await.unwrap();
                 assert_eq!(keys_of(&sub.all(KeyRange::all()).await.unwrap()), left, "{options:?} in a sublevel");
                 sub.clear(KeyRange::all()).await.unwrap();
@@ -209,4 +210,99 @@ pub async fn later_writes_stay(h: &mut Harness) {
     cleared.unwrap();
     put.unwrap();
     assert_eq!(all_keys(db).await, ["b", "c"]);
+}
+
+/// Whether a clear can write too. If not, this is where it has to be refused.
+async fn clears_and_writes(db: &Arc<dyn AbstractLevel>) -> bool {
+    if db.manifest().atomic_clear {
+        return true;
+    }
+    fill(db, &["a", "b"]).await;
+    assert_refused(db.clear(and_write(KeyRange::all(), Batch::new().put("c", "1"))).await);
+    assert_eq!(all_keys(db).await, ["a", "b"]);
+    false
+}
+
+fn and_write(range: KeyRange, and_write: Batch) -> ClearOptions {
+    ClearOptions { and_write, ..range.into() }
+}
+
+/// What a clear brings along is written behind its deletions, also if there is nothing to delete.
+pub async fn what_comes_with_a_clear_is_written(h: &mut Harness) {
+    let db = h.level.clone();
+    if !clears_and_writes(&db).await {
+        return;
+    }
+    fill(&db, &["a", "b", "c"]).await;
+    // In the range: it is written after the deletion. Outside of it: it may delete too.
+    db.clear(and_write(KeyRange::all().lt("c"), Batch::new().put("b", "new").put("d", "1").del("c"))).await.unwrap();
+    assert_eq!(texts(&db.all(KeyRange::all()).await.unwrap()), [("b", "new"), ("d", "1")].map(owned));
+    h.disturb().await;
+    db.clear(and_write(KeyRange::all().gt("x"), Batch::new().put("d", "2"))).await.unwrap();
+    db.clear(and_write(KeyRange::all().gte("z").lt("a"), Batch::new().put("e", "3"))).await.unwrap();
+    for reverse in [false, true] {
+        let wanted = and_write(KeyRange::all(), Batch::new().put(format!("zero-{reverse}"), "4"));
+        db.clear(ClearOptions { limit: Some(0), reverse, ..wanted }).await.unwrap();
+    }
+    assert_eq!(all_keys(&db).await, ["b", "d", "e", "zero-false", "zero-true"]);
+    // A limit counts deletions.
+    let wanted = and_write(KeyRange::all(), Batch::new().put("a", "5").put("f", "5"));
+    db.clear(ClearOptions { limit: Some(2), reverse: true, sync: db.manifest().sync_writes, ..wanted }).await.unwrap();
+    assert_eq!(all_keys(&db).await, ["a", "b", "d", "e", "f"]);
+}
+
+fn owned((key, value): (&str, &str)) -> (String, String) {
+    (key.to_owned(), value.to_owned())
+}
+
+/// Readers see what a clear deletes, or what it writes, and never both or neither.
+pub async fn a_clear_and_its_writes_are_one_step(h: &mut Harness) {
+    let db = h.level.clone();
+    if !clears_and_writes(&db).await {
+        return;
+    }
+    let key = |i: u32| format!("{i:03}");
+    db.put(key(0), "").await.unwrap();
+    let clearing = {
+        let db = db.clone();
+        tokio::spawn(async move {
+            for i in 1..=50 {
+                db.clear(and_write(KeyRange::all(), Batch::new().put(key(i), ""))).await.unwrap();
+                tokio::task::yield_now().await;
+            }
+        })
+    };
+    loop {
+        let last = clearing.is_finished();
+        let keys = all_keys(&db).await;
+        if db.manifest().implicit_snapshots {
+            assert_eq!(keys.len(), 1, "{keys:?}");
+        }
+        if last {
+            break;
+        }
+        tokio::task::yield_now().await;
+    }
+    clearing.await.unwrap();
+    assert_eq!(all_keys(&db).await, [key(50)]);
+}
+
+/// What a clear of a sublevel brings along goes there too, or below; conditions are refused.
+pub async fn a_clear_writes_where_it_belongs(h: &mut Harness) {
+    let db = &h.level;
+    if !clears_and_writes(db).await {
+        return;
+    }
+    let (one, two) = (db.sublevel("one").unwrap(), db.sublevel("two").unwrap());
+    let nested = one.sublevel("nested").unwrap();
+    db.write(Batch::new().put("a", "1").put_in(&one, "a", "1").put_in(&two, "a", "1")).await.unwrap();
+    one.clear(and_write(KeyRange::all(), Batch::new().put("b", "2").put_in(&nested, "c", "3"))).await.unwrap();
+    let there = ["!one!!nested!c", "!one!b", "!two!a", "a"];
+    assert_eq!(all_keys(db).await, there);
+    let foreign = and_write(KeyRange::all(), Batch::new().put("c", "3").put_in(&two, "b", "2"));
+    assert_code(one.clear(foreign).await, Code::InvalidPrefix);
+    let conditional = and_write(KeyRange::all(), Batch::new().put("c", "3").if_absent("d"));
+    let error = db.clear(conditional).await.expect_err("a clear takes no conditions");
+    assert_eq!((error.code(), error.effect()), (Code::InvalidBatch, Effect::None), "{error}");
+    assert_eq!(all_keys(db).await, there);
 }

@@ -81,6 +81,27 @@ macro_rules! __conformance_cases {
                 a_dropped_write_is_all_or_nothing,
                 writes_survive_closing_and_opening_again,
             }
+            condition {
+                a_batch_is_applied_if_its_conditions_hold,
+                nothing_is_written_if_a_condition_fails,
+                every_failed_condition_is_named,
+                conditions_see_the_state_before_the_batch,
+                an_empty_value_is_not_absence,
+                conditions_alone_are_checked,
+                contradictions_are_refused,
+                too_many_conditions_are_refused,
+                counters_lose_nothing,
+                a_key_is_claimed_once,
+                swaps_are_one_step,
+                conditions_keep_the_order_of_submission,
+                a_dropped_conditional_write_is_all_or_nothing,
+                a_change_in_the_range_is_noticed,
+                ranges_are_those_of_iterators,
+                several_ranges_have_one_digest,
+                large_ranges_are_compared_whole,
+                conditions_are_about_the_sublevel,
+                conditions_on_a_foreign_sublevel_are_refused,
+            }
             chained {
                 steps_take_effect_at_write,
                 clear_drops_the_steps,
@@ -132,6 +153,9 @@ macro_rules! __conformance_cases {
                 an_open_iterator_survives_a_clear,
                 a_clear_is_as_atomic_as_declared,
                 later_writes_stay,
+                what_comes_with_a_clear_is_written,
+                a_clear_and_its_writes_are_one_step,
+                a_clear_writes_where_it_belongs,
             }
             snapshot {
                 reads_see_the_snapshot,
@@ -200,6 +224,7 @@ mod tests {
             include_str!("chained.rs"),
             include_str!("clear.rs"),
             include_str!("close.rs"),
+            include_str!("condition.rs"),
             include_str!("events.rs"),
             include_str!("get.rs"),
             include_str!("iterator.rs"),

@@ -40,6 +40,7 @@
 pub mod chained;
 pub mod clear;
 pub mod close;
+pub mod condition;
 pub mod events;
 pub mod get;
 pub mod iterator;

@@ -16,6 +16,35 @@ use std::{
     },
 };
 
+/// Whether the case accepts a store with that mistake.
+macro_rules! accepts {
+    ($fault:expr, $group:ident::$case:ident) => {{
+        let fault = $fault;
+        panic::catch_unwind(move || {
+            let setup = async move || Harness::new(Broken::new(fault));
+            conformance::run(stringify!($case), Flavor::CurrentThread, setup, conformance::$group::$case);
+        })
+        .is_ok()
+    }};
+}
+
+/// One test of each mistake: every case named accepts the wrapper without one, and not the one with it. `Broken` and
+/// `Fault` are those of the place where this is used.
+macro_rules! caught {
+    ($($test:ident: $fault:ident by $($group:ident::$case:ident),+;)*) => {
+        $(#[test]
+        fn $test() {
+            $(
+                assert!(accepts!(Fault::None, $group::$case), "a right store fails {}", stringify!($case));
+                assert!(!accepts!(Fault::$fault, $group::$case), "{} accepts it", stringify!($case));
+            )+
+        })*
+    };
+}
+
+mod clear;
+mod condition;
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fault {
     /// The same wrapper without a mistake.
@@ -205,30 +234,6 @@ impl LevelIterator for BrokenIterator {
     async fn close(&mut self) -> Result<()> {
         self.inner.close().await
     }
-}
-
-/// Whether the case accepts a store with that mistake.
-macro_rules! accepts {
-    ($fault:expr, $group:ident::$case:ident) => {{
-        let fault = $fault;
-        panic::catch_unwind(move || {
-            let setup = async move || Harness::new(Broken::new(fault));
-            conformance::run(stringify!($case), Flavor::CurrentThread, setup, conformance::$group::$case);
-        })
-        .is_ok()
-    }};
-}
-
-macro_rules! caught {
-    ($($test:ident: $fault:ident by $($group:ident::$case:ident),+;)*) => {
-        $(#[test]
-        fn $test() {
-            $(
-                assert!(accepts!(Fault::None, $group::$case), "a right store fails {}", stringify!($case));
-                assert!(!accepts!(Fault::$fault, $group::$case), "{} accepts it", stringify!($case));
-            )+
-        })*
-    };
 }
 
 caught! {
