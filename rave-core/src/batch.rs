@@ -35,6 +35,13 @@ impl Operation {
         }
     }
 
+    fn try_map_key(self, f: impl FnOnce(Bytes) -> Option<Bytes>) -> Option<Self> {
+        Some(match self {
+            Self::Put { key, value } => Self::Put { key: f(key)?, value },
+            Self::Del { key } => Self::Del { key: f(key)? },
+        })
+    }
+
     /// Bytes of key and value.
     pub fn byte_len(&self) -> usize {
         match self {
@@ -233,22 +240,24 @@ impl Batch {
         if self.is_conditional() { Err(Error::not_supported("a condition on a batch")) } else { Ok(()) }
     }
 
-    /// The batch as the root database has to write it, when it was given to the view whose keys carry `prefix` there.
-    /// For the root its operations are operations like any other, so that it may itself be a view of something.
-    pub(crate) fn into_absolute(self, prefix: &[u8]) -> Result<Self> {
+    /// The batch as the root of some views has to write it, when it was given to the view whose keys carry `prefix` there,
+    /// and the keys of that root carry `origin` in the database: then it is no longer told which sublevels were named.
+    pub(crate) fn into_absolute(self, origin: &[u8], prefix: &[u8]) -> Result<Self> {
         let outside = || {
             let message = "a batch names a sublevel that is not below the one it is written through";
             Error::new(Code::InvalidPrefix, message)
         };
+        let below = |key: Bytes| {
+            let is_below = key.strip_prefix(origin).is_some_and(|key| key.starts_with(prefix));
+            is_below.then(|| key.slice(origin.len()..))
+        };
         let operations = self.operations.into_iter().map(|Scoped { part, absolute }| match absolute {
             false => Ok(Scoped::relative(part.map_key(|key| Bytes::from([prefix, &key].concat())))),
-            true if part.key().starts_with(prefix) => Ok(Scoped::relative(part)),
-            true => Err(outside()),
+            true => part.try_map_key(below).map(Scoped::relative).ok_or_else(outside),
         });
         let conditions = self.conditions.into_iter().map(|Scoped { part, absolute }| match absolute {
             false => Ok(Scoped::relative(part.within_prefix(prefix))),
-            true if part.is_within(prefix) => Ok(Scoped::relative(part)),
-            true => Err(outside()),
+            true => part.try_map_key(below).map(Scoped::relative).ok_or_else(outside),
         });
         Ok(Self { operations: operations.collect::<Result<_>>()?, conditions: conditions.collect::<Result<_>>()? })
     }

@@ -67,12 +67,13 @@ impl Condition {
         }
     }
 
-    /// Whether it concerns only keys that start with `prefix`.
-    pub(crate) fn is_within(&self, prefix: &[u8]) -> bool {
+    /// The same condition with another key, or `None` where `f` gives none. Ranges are always given to the view that they
+    /// are of, so there is none for them.
+    pub(crate) fn try_map_key(self, f: impl FnOnce(Bytes) -> Option<Bytes>) -> Option<Self> {
         match self {
-            Self::Absent { key } | Self::Equals { key, .. } => key.starts_with(prefix),
-            // Ranges are always given to the view that they are of.
-            Self::Unchanged { .. } => false,
+            Self::Absent { key } => Some(Self::Absent { key: f(key)? }),
+            Self::Equals { key, value } => Some(Self::Equals { key: f(key)?, value }),
+            Self::Unchanged { .. } => None,
         }
     }
 }

@@ -1,8 +1,8 @@
 //! The convenience methods, on top of the primitives.
 
 use crate::{
-    AbstractLevel, Batch, ChainedBatch, ClearOptions, Entry, IteratorOptions, LevelIterator, ReadOptions, Result,
-    Sublevel, SublevelOptions, TypedLevel, WriteOptions, encoding::Encoding,
+    AbstractLevel, Batch, ChainedBatch, ClearOptions, Entry, Error, IteratorOptions, LevelIterator, ReadOptions,
+    Result, Sublevel, SublevelOptions, Transaction, TransactionOptions, TypedLevel, WriteOptions, encoding::Encoding,
 };
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -118,6 +118,63 @@ pub trait AbstractLevelExt: AbstractLevel {
         Self: Sized + Clone,
     {
         ChainedBatch::new(self.clone())
+    }
+
+    /// Runs `body` as one step: all that it read was still so when all that it wrote was applied.
+    ///
+    /// The body works on the [`Transaction`] that it is given as on a database, also through sublevels and typed views of
+    /// it. What it writes is kept back until it ends well, and then committed as one batch, on the condition that nothing
+    /// it has read has changed: keys that it read, whether they existed, and ranges as far as it read them. If something
+    /// has, the body runs again after a short, random pause. So it must be fit to run more than once, and should leave
+    /// alone what is not in the database.
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+    /// # let db = rave_core::MemoryLevel::new();
+    /// use rave_core::{AbstractLevelExt, Error, encoding::{Json, Utf8}};
+    /// let count: u64 = db.transaction(|tx| async move {
+    ///     let counters = tx.typed(Utf8, Json::<u64>::new());
+    ///     let count = counters.get("count").await?.unwrap_or(0) + 1;
+    ///     counters.put("count", &count).await?;
+    ///     Ok::<_, Error>(count)
+    /// }).await?;
+    /// assert_eq!(count, 1);
+    /// # Ok::<(), rave_core::Error>(()) }).unwrap();
+    /// ```
+    ///
+    /// **A body that fails** leaves nothing behind. Before its error is returned, what it had read is checked as for a
+    /// commit: if that was never true all at once, the error may be owed to it, and the body runs again instead. A body
+    /// that panics, or a future that is dropped before the commit, leaves nothing behind either; dropped during the commit it leaves all or
+    /// nothing.
+    ///
+    /// **Reading only.** What a body read that wrote nothing is checked at its end too: it was all true at one moment.
+    ///
+    /// Errors, beside those of the body: `LEVEL_TRANSACTION_CONFLICT` if others were faster at every attempt;
+    /// `LEVEL_NOT_SUPPORTED` before the body runs, if the database cannot check conditions. A commit that fails otherwise is
+    /// not tried again and tells its [`Effect`](crate::Effect).
+    ///
+    /// Needs a tokio runtime with time enabled.
+    async fn transaction<T, E, F, R>(&self, body: F) -> Result<T, E>
+    where
+        Self: Sized + Clone,
+        T: Send,
+        E: From<Error> + Send,
+        F: Fn(Transaction) -> R + Send,
+        R: Future<Output = Result<T, E>> + Send,
+    {
+        self.transaction_with(TransactionOptions::default(), body).await
+    }
+
+    /// [`transaction`](Self::transaction) with options.
+    async fn transaction_with<T, E, F, R>(&self, options: TransactionOptions, body: F) -> Result<T, E>
+    where
+        Self: Sized + Clone,
+        T: Send,
+        E: From<Error> + Send,
+        F: Fn(Transaction) -> R + Send,
+        R: Future<Output = Result<T, E>> + Send,
+    {
+        options.run(Arc::new(self.clone()), body).await
     }
 
     /// The part of this database under `name`.

@@ -4,6 +4,7 @@
 //! | to … | look at |
 //! | --- | --- |
 //! | use a database | [`AbstractLevel`], [`AbstractLevelExt`], [`Batch`], [`KeyRange`], [`LevelIterator`], [`Snapshot`] |
+//! | read and write as one step | [`AbstractLevelExt::transaction`], [`Transaction`], [`Condition`] |
 //! | see part of a database | [`Sublevel`], [`TypedLevel`], [`encoding`] |
 //! | write a store | [`AbstractLevel`], [`Opener`], [`FileLock`], [`Manifest`], `conformance` (feature `testing`) |
 //! | handle a failure | [`Error`], [`Code`], [`Effect`] |
@@ -30,6 +31,7 @@ mod range;
 mod resume;
 mod snapshot;
 mod sublevel;
+mod transaction;
 mod typed;
 
 #[cfg(feature = "testing")]
@@ -52,6 +54,7 @@ pub use range::KeyRange;
 pub use resume::{Position, resume_iterator};
 pub use snapshot::{Snapshot, SnapshotHandle};
 pub use sublevel::{RESERVED, Sublevel, SublevelOptions};
+pub use transaction::{Transaction, TransactionOptions};
 pub use typed::{TypedBatch, TypedIterator, TypedLevel, TypedRange};
 
 pub use bytes::Bytes;

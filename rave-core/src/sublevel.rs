@@ -2,7 +2,7 @@
 
 use crate::{
     AbstractLevel, Batch, ClearOptions, Code, Entry, Error, Event, EventHub, EventStream, IteratorOptions,
-    LevelIterator, Manifest, ReadOptions, Result, Snapshot, Status, WriteOptions,
+    LevelIterator, Manifest, ReadOptions, Result, Snapshot, Status, Transaction, WriteOptions,
 };
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -40,6 +40,8 @@ impl Default for SublevelOptions {
 #[derive(Clone)]
 pub struct Sublevel {
     root: Arc<dyn AbstractLevel>,
+    /// What the root's keys carry in the database, if the root is a transaction on a sublevel.
+    origin: Bytes,
     prefix: Bytes,
     path: Arc<[String]>,
     shared: Arc<Shared>,
@@ -96,6 +98,22 @@ fn as_sublevel(level: &dyn AbstractLevel) -> Option<&Sublevel> {
     }
 }
 
+/// What the keys of `level` carry in front of them in the database that it is a view of.
+pub(crate) fn origin_of(level: &dyn AbstractLevel) -> Bytes {
+    if let Some(sublevel) = as_sublevel(level) {
+        return sublevel.absolute_key(b"");
+    }
+    let any: &dyn Any = level;
+    match any.downcast_ref::<Arc<dyn AbstractLevel>>() {
+        Some(inner) => origin_of(&**inner),
+        None => {
+            let transaction = any.downcast_ref::<Transaction>();
+            let transaction = transaction.or_else(|| any.downcast_ref::<Arc<Transaction>>().map(|inner| &**inner));
+            transaction.map(Transaction::origin).unwrap_or_default()
+        }
+    }
+}
+
 impl Sublevel {
     /// The sublevel of `root` under the path `names`.
     ///
@@ -108,6 +126,7 @@ impl Sublevel {
         let mut prefix = Vec::new();
         extend_prefix(&mut prefix, names, options.separator)?;
         Ok(Self {
+            origin: origin_of(&*root),
             root,
             prefix: prefix.into(),
             path: names.iter().map(ToString::to_string).collect(),
@@ -126,6 +145,7 @@ impl Sublevel {
         extend_prefix(&mut prefix, names, options.separator)?;
         Ok(Self {
             root: self.root.clone(),
+            origin: self.origin.clone(),
             prefix: prefix.into(),
             path: self.path.iter().cloned().chain(names.iter().map(ToString::to_string)).collect(),
             shared: Arc::new(Shared {
@@ -146,7 +166,12 @@ impl Sublevel {
         &self.path
     }
 
+    /// The key in the database that this is a view of, as a batch names it.
     pub(crate) fn absolute_key(&self, key: &[u8]) -> Bytes {
+        [&self.origin, &self.prefix, key].concat().into()
+    }
+
+    fn root_key(&self, key: &[u8]) -> Bytes {
         [&self.prefix, key].concat().into()
     }
 
@@ -171,12 +196,12 @@ impl AbstractLevel for Sublevel {
 
     async fn get_opts(&self, key: Bytes, options: ReadOptions) -> Result<Option<Bytes>> {
         self.check_open()?;
-        self.root.get_opts(self.absolute_key(&key), options).await
+        self.root.get_opts(self.root_key(&key), options).await
     }
 
     async fn get_many_opts(&self, keys: Vec<Bytes>, options: ReadOptions) -> Result<Vec<Option<Bytes>>> {
         self.check_open()?;
-        let keys = keys.iter().map(|key| self.absolute_key(key)).collect();
+        let keys = keys.iter().map(|key| self.root_key(key)).collect();
         self.root.get_many_opts(keys, options).await
     }
 
@@ -184,7 +209,7 @@ impl AbstractLevel for Sublevel {
         self.check_open()?;
         let announced = self.shared.events.has_listeners() && !batch.writes_nothing();
         let announced = announced.then(|| Arc::new(batch.clone()));
-        self.root.write_opts(batch.into_absolute(&self.prefix)?, options).await?;
+        self.root.write_opts(batch.into_absolute(&self.origin, &self.prefix)?, options).await?;
         if let Some(batch) = announced {
             self.shared.events.emit(|| Event::Write(batch));
         }
@@ -196,7 +221,7 @@ impl AbstractLevel for Sublevel {
         let within = ClearOptions {
             range: options.range.within_prefix(&self.prefix),
             except: options.except.iter().map(|range| range.within_prefix(&self.prefix)).collect(),
-            and_write: options.and_write.clone().into_absolute(&self.prefix)?,
+            and_write: options.and_write.clone().into_absolute(&self.origin, &self.prefix)?,
             ..options.clone()
         };
         self.root.clear_opts(within).await?;
