@@ -83,6 +83,14 @@ impl Builder {
         self
     }
 
+    /// After so long a silence this process asks the leader whether it is there; after another one without an answer it
+    /// logs a warning and tells by [`Event::Unresponsive`](rave_core::Event::Unresponsive). Nothing else happens: nobody can
+    /// take over from a process that holds the lock. Default: 5 seconds; `None`: never.
+    pub fn ping_interval(mut self, interval: Option<Duration>) -> Self {
+        self.guest.ping_interval = interval;
+        self
+    }
+
     /// How long `open` waits for a leader to answer or for the lock; default 10 seconds. It has to cover a round trip to
     /// the leader. Recovering the store is not limited by it.
     pub fn open_timeout(mut self, timeout: Duration) -> Self {

@@ -1,8 +1,12 @@
 //! One connection: bytes to the machine, its frames to the wire.
 
-use crate::guest::{Shared, new_session};
+use crate::{
+    guest::{Shared, new_session},
+    machine,
+    ping::{Due, Watch},
+};
 use bytes::BytesMut;
-use rave_core::Manifest;
+use rave_core::{Event, Manifest, process_name};
 use rave_transport::{
     Connection,
     wire::{FrameDecoder, Limits, Response},
@@ -60,6 +64,16 @@ impl Drop for Linked<'_> {
     }
 }
 
+/// The leader does not even answer whether it is there.
+fn tell(shared: &Shared, leader_pid: Option<u32>, silent: Duration) {
+    tracing::warn!(
+        ?silent,
+        "{} leads and does not answer; nobody can take over while it holds the lock, so see to that process",
+        process_name(leader_pid)
+    );
+    shared.events.emit(|| Event::Unresponsive { leader_pid, silent });
+}
+
 pub(crate) async fn drive(
     shared: &Shared,
     connection: Connection,
@@ -75,6 +89,7 @@ pub(crate) async fn drive(
     let (mut served, mut left) = (false, false);
     // Why the leader takes no more bytes. Its answers, and the news that it leaves, may still be on their way here.
     let mut deaf: Option<String> = None;
+    let mut watch = Watch::new(shared.options.ping_interval);
     let reason = loop {
         if let Some(end) = shared.take_output(&mut output) {
             break end.to_owned();
@@ -103,11 +118,23 @@ pub(crate) async fn drive(
             () = tokio::time::sleep(LAST_WORDS), if deaf.is_some() => Err(io::ErrorKind::TimedOut.into()),
             // Also while writing: a guest that closes does not wait for a leader that takes nothing.
             () = shared.outgoing.notified() => continue,
+            due = watch.due() => {
+                match due {
+                    Due::Ask if left || deaf.is_some() => {}
+                    Due::Ask => machine::ask(&mut output),
+                    Due::Tell(silent) => tell(shared, shared.leader_pid().or(peer.pid), silent),
+                }
+                continue;
+            }
         };
         match read {
             Ok(0) => break deaf.unwrap_or_else(|| "the leader closed it".to_owned()),
             Ok(_) => {}
             Err(error) => break deaf.unwrap_or_else(|| error.to_string()),
+        }
+        if watch.heard() {
+            let leader_pid = shared.leader_pid().or(peer.pid);
+            shared.events.emit(|| Event::Responsive { leader_pid });
         }
         let news = shared.with(|state| {
             loop {

@@ -48,6 +48,9 @@ pub struct GuestOptions {
     pub limits: Limits,
     /// Refuse writes before they are sent.
     pub read_only: bool,
+    /// After so long a silence the leader is asked whether it is there; after another one without an answer users are told
+    /// by [`Event::Unresponsive`]. `None`: never.
+    pub ping_interval: Option<Duration>,
 }
 
 impl Default for GuestOptions {
@@ -58,6 +61,7 @@ impl Default for GuestOptions {
             max_pending_bytes: 64 << 20,
             limits: Limits::default(),
             read_only: false,
+            ping_interval: Some(Duration::from_secs(5)),
         }
     }
 }
@@ -102,8 +106,8 @@ pub(crate) struct Shared {
     in_place: AtomicUsize,
     /// The last of them ended.
     left: Notify,
-    events: EventHub,
-    options: GuestOptions,
+    pub(crate) events: EventHub,
+    pub(crate) options: GuestOptions,
 }
 
 impl Shared {
@@ -153,6 +157,11 @@ impl Shared {
             return Some("the guest was closed");
         }
         state.machine.is_stuck()
+    }
+
+    /// The leader's process, where it said so.
+    pub(crate) fn leader_pid(&self) -> Option<u32> {
+        self.lock().machine.leader()?.pid
     }
 
     /// Waits until what was under way in a store of this process, which it has let go of, has ended or waits its turn here.

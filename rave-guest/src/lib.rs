@@ -13,6 +13,7 @@ mod driver;
 mod guest;
 mod iterator;
 pub mod machine;
+mod ping;
 mod policy;
 
 pub use driver::{Disconnect, LeaderInfo};

@@ -1,102 +1,25 @@
 //! A guest against leaders that speak frame by frame, lie, fall silent or hang up.
 
+mod leader;
+
 use bytes::BytesMut;
-use rave_core::{
-    AbstractLevel, AbstractLevelExt, Batch, Code, Effect, EventHub, KeyRange, MemoryLevel, Status, WriteOptions,
-};
+use leader::{Leader, follower, meet, soon};
+use rave_core::{AbstractLevel, AbstractLevelExt, Batch, Code, Effect, KeyRange, MemoryLevel, WriteOptions};
 use rave_guest::{Guest, GuestOptions, RetryPolicy};
 use rave_transport::{
-    Connect, Connection, Listener, MemoryTransport, Transport,
+    MemoryTransport, Transport,
     wire::{
-        FrameDecoder, Limits, Request, Response,
-        message::{Callback, GetManyCallback, IteratorData, Leaving, Welcome},
+        Request, Response,
+        message::{IteratorData, Leaving},
     },
 };
 use std::{sync::Arc, time::Duration};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-
-/// One connection of a leader made by hand.
-struct Leader {
-    connection: Connection,
-    input: BytesMut,
-}
-
-impl Leader {
-    async fn accept(listener: &mut Box<dyn Listener>) -> Self {
-        Self { connection: listener.accept().await.unwrap(), input: BytesMut::new() }
-    }
-
-    /// Accepts and greets.
-    async fn greet(listener: &mut Box<dyn Listener>) -> Self {
-        let mut leader = Self::accept(listener).await;
-        assert!(matches!(leader.next().await, Some(Request::Hello(_))));
-        let Some(Request::GetMany(probe)) = leader.next().await else { panic!("no probe") };
-        leader.say(&Response::Welcome(Welcome { version: 1, ..Default::default() })).await;
-        leader.say(&Response::GetManyCallback(GetManyCallback { id: probe.id, ..Default::default() })).await;
-        leader
-    }
-
-    async fn next(&mut self) -> Option<Request> {
-        loop {
-            if let Some(frame) = FrameDecoder::new(Limits::default()).decode(&mut self.input).unwrap() {
-                return Some(Request::decode(frame).unwrap());
-            }
-            if self.connection.reader.read_buf(&mut self.input).await.unwrap_or(0) == 0 {
-                return None;
-            }
-        }
-    }
-
-    async fn say(&mut self, response: &Response) {
-        let mut out = BytesMut::new();
-        response.encode(&mut out);
-        self.write(&out).await;
-    }
-
-    async fn write(&mut self, bytes: &[u8]) {
-        self.connection.writer.write_all(bytes).await.unwrap();
-    }
-
-    async fn done(&mut self, id: u32) {
-        self.say(&Response::Callback(Callback { id, ..Default::default() })).await;
-    }
-}
-
-/// A guest that dials again whenever its connection is lost, until it is closed.
-fn follower(transport: &MemoryTransport, options: GuestOptions) -> Guest {
-    let guest = Guest::new(options, EventHub::new());
-    let (driven, transport) = (guest.clone(), transport.clone());
-    tokio::spawn(async move {
-        while driven.status() != Status::Closed {
-            match transport.connect().await.unwrap() {
-                Connect::Connected(connection) => drop(driven.run(connection, |_| {}).await),
-                Connect::NobodyHome => tokio::time::sleep(Duration::from_millis(1)).await,
-            }
-        }
-    });
-    guest
-}
-
-async fn meet(options: GuestOptions) -> (Guest, Leader, Box<dyn Listener>, MemoryTransport) {
-    let transport = MemoryTransport::new();
-    let mut listener = transport.listen().await.unwrap();
-    let guest = follower(&transport, options);
-    let leader = Leader::greet(&mut listener).await;
-    while guest.leader().is_none() {
-        tokio::task::yield_now().await;
-    }
-    (guest, leader, listener, transport)
-}
 
 fn put_id(request: Option<Request>) -> u32 {
     match request {
         Some(Request::Put(put)) => put.id,
         other => panic!("{other:?} instead of a put"),
     }
-}
-
-async fn soon<T>(future: impl Future<Output = T>) -> T {
-    tokio::time::timeout(Duration::from_secs(30), future).await.expect("it must not hang")
 }
 
 #[tokio::test]

@@ -51,6 +51,11 @@ const MERGED_BYTES: usize = 1 << 20;
 /// The request id of the probe that follows a hello. Operations never have it.
 const PROBE: u32 = 0;
 
+/// Appends the question whether the leader is there. It answers at once, whatever it speaks, and that completes nothing.
+pub(crate) fn ask(out: &mut BytesMut) {
+    Request::GetMany(message::GetMany { id: PROBE, keys: Vec::new() }).encode(out);
+}
+
 /// What the machine knows of the leader.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Leader {
@@ -331,7 +336,7 @@ impl<T> Machine<T> {
             settled: Some(self.settled()),
         };
         Request::Hello(hello).encode(&mut self.output);
-        Request::GetMany(message::GetMany { id: PROBE, keys: Vec::new() }).encode(&mut self.output);
+        ask(&mut self.output);
     }
 
     /// The connection is gone. What was under way is kept for the next one or fails, as the policy says.
