@@ -26,10 +26,10 @@ pub async fn run(args: ServeArgs) -> Result<(), Failure> {
             () = interrupt.wait() => break Ok(()),
             // That nobody reads the roles any more is no reason to stop serving.
             () = output.offer(), if !output.is_empty() => {}
-            taken = roles.next() => match taken {
-                Some(taken) if output.is_full() => tracing::warn!("nobody reads that the role is now {taken}"),
-                Some(taken) => {
-                    let line = if args.format.chosen() == Format::Json { taken.json() } else { taken.to_string() };
+            news = roles.next() => match news {
+                Some(news) if output.is_full() => tracing::warn!("nobody reads what is told: {news}"),
+                Some(news) => {
+                    let line = if args.format.chosen() == Format::Json { news.json() } else { news.to_string() };
                     output.buffer().extend_from_slice(line.as_bytes());
                     output.buffer().push(b'\n');
                 }

@@ -2,7 +2,12 @@
 //! reports. It ends in good order when its stdin does, which also happens when the demo dies.
 
 use super::report::{Report, now};
-use crate::{cli::DemoWorkerArgs, failure::Failure, input::Lines, roles::Roles};
+use crate::{
+    cli::DemoWorkerArgs,
+    failure::Failure,
+    input::Lines,
+    roles::{News, Roles},
+};
 use rave_level::{AbstractLevel, AbstractLevelExt, Batch, IteratorOptions, KeyRange, RaveLevel, Sublevel};
 use std::{io::Write, time::Duration};
 
@@ -39,8 +44,10 @@ pub async fn work(args: DemoWorkerArgs) -> Result<(), Failure> {
     let outcome = tokio::select! {
         outcome = write(&keys, args.number) => outcome,
         () = async {
-            while let Some(taken) = roles.next().await {
-                say(&Report::Role(taken));
+            while let Some(news) = roles.next().await {
+                if let News::Role(taken) = news {
+                    say(&Report::Role(taken));
+                }
             }
             std::future::pending().await
         } => Ok(()),

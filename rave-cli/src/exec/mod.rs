@@ -49,8 +49,8 @@ async fn serve(session: &Session, mut roles: Roles, mut lines: Lines, output: &m
     let mut bytes = 0;
     let mut roles_ended = false;
     // The present role comes before any reply.
-    if let Poll::Ready(Some(taken)) = futures::poll!(std::pin::pin!(roles.next())) {
-        push_line(output, taken.json().as_bytes());
+    if let Poll::Ready(Some(news)) = futures::poll!(std::pin::pin!(roles.next())) {
+        push_line(output, news.json().as_bytes());
     }
     let close = loop {
         let (full, empty) = (output.is_full(), output.is_empty());
@@ -61,8 +61,8 @@ async fn serve(session: &Session, mut roles: Roles, mut lines: Lines, output: &m
                 bytes -= length;
                 output.buffer().extend_from_slice(&reply);
             }
-            taken = roles.next(), if !roles_ended && !full => match taken {
-                Some(taken) => push_line(output, taken.json().as_bytes()),
+            news = roles.next(), if !roles_ended && !full => match news {
+                Some(news) => push_line(output, news.json().as_bytes()),
                 None => roles_ended = true,
             },
             line = lines.next(), if room => {

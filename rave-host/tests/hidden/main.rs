@@ -129,6 +129,20 @@ async fn internal_iterators_show_them() {
 }
 
 #[tokio::test]
+async fn an_iterator_at_its_limit_knows_whether_it_was_closed() {
+    let (_, db) = shared().await;
+    db.write(Batch::new().put("!a", "1").put("a", "2")).await.unwrap();
+    for reverse in [false, true] {
+        let one = IteratorOptions { reverse, limit: Some(1), ..IteratorOptions::default() };
+        let mut iterator = db.iterator_opts(one).await.unwrap();
+        assert!(iterator.next().await.unwrap().is_some());
+        assert!(iterator.next().await.unwrap().is_none());
+        iterator.close().await.unwrap();
+        assert_eq!(iterator.next().await.unwrap_err().code(), Code::IteratorNotOpen);
+    }
+}
+
+#[tokio::test]
 async fn events_tell_only_what_users_did() {
     let (store, db) = shared().await;
     let mut events = db.events();
