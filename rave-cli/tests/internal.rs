@@ -6,7 +6,7 @@ mod support;
 use rave_level::{AbstractLevel, AbstractLevelExt, Batch, RESERVED, leveldb::LevelDb};
 use serde_json::json;
 use std::path::Path;
-use support::{Dir, Exec, run, run_with};
+use support::{Dir, Exec, run, run_with, wire::*};
 
 /// Bytes of any kind, as in the id of a session.
 const RECORD: &[u8] = b"!rave-level!s\0\xff\n\"0123456789ab";
@@ -85,4 +85,33 @@ fn commands_leave_them_alone() {
         assert!(dump.lines().all(|line| line.starts_with(r#"{"internal":"#)), "{dump}");
         run(&[&"dump", &db, &"--internal", &"--sublevel", &"a"]).failed(2);
     });
+}
+
+#[test]
+fn guests_that_speak_as_javascript_does_neither_see_nor_touch_them() {
+    let dir = Dir::new();
+    prepare(&dir.db());
+    let leader = Exec::start(&dir.db());
+    leader.event("leader");
+    let mut guest = Peer::connect(&dir.db().join("rave-level.sock"));
+    let mut ask = |request: Vec<u8>| {
+        guest.send(&request);
+        guest.hear().unwrap()
+    };
+    let record = bytes(2, RECORD);
+    let answer = ask(frame(GET, &[number(1, 1), record.clone()].concat()));
+    assert_eq!(answer.error().as_deref(), Some("LEVEL_NOT_FOUND"));
+    let answer = ask(frame(PUT, &[number(1, 2), record.clone(), bytes(3, "mine")].concat()));
+    assert_eq!(answer.error().as_deref(), Some("LEVEL_INVALID_KEY"));
+    let answer = ask(frame(DEL, &[number(1, 3), record].concat()));
+    assert_eq!(answer.error().as_deref(), Some("LEVEL_INVALID_KEY"));
+    let page = ask(open(4, &range(&[])));
+    assert_eq!(page.tag, ITERATOR_DATA);
+    let expected: [&[u8]; 8] = [b"!a", b"1", b"!rave-level", b"2", b"!rave-level\"", b"3", b"z", b"4"];
+    assert_eq!(page.all(3), expected);
+    assert_eq!(guest.hear().unwrap().tag, ITERATOR_END);
+    guest.send(&frame(CLEAR, &[number(1, 5), bytes(2, range(&[]))].concat()));
+    assert_eq!(guest.hear().unwrap().error(), None);
+    assert_eq!(ok(&dir.db(), "dump", &["--internal"]), format!("{SHOWN}\n"));
+    leader.close();
 }
