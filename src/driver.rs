@@ -132,6 +132,13 @@ impl Driver {
                 biased;
                 () = &mut closing => break,
                 result = self.perform(step) => match result {
+                    Ok(Input::Deposed) => {
+                        // Not in the step itself: that could be interrupted between closing the listener and the store.
+                        if let Err(error) = self.let_go().await {
+                            tracing::warn!(%error, location = self.location(), "the store did not close well");
+                        }
+                        Input::Deposed
+                    }
                     Ok(input) => input,
                     Err(error) => {
                         // The first failure is the one to tell.
@@ -156,7 +163,11 @@ impl Driver {
         async move {
             // An error means that the handle is gone, which is a close without waiting.
             if closing.wait_for(|closing| *closing).await.is_ok() {
-                let _ = tokio::time::timeout(grace, guest.settled()).await;
+                let parting = async {
+                    guest.settled().await;
+                    guest.say_goodbye().await;
+                };
+                let _ = tokio::time::timeout(grace, parting).await;
             }
         }
     }
@@ -209,10 +220,6 @@ impl Driver {
                 let store = self.held.store.clone().ok_or_else(lost_step)?;
                 let guarded = self.held.host.as_ref().ok_or_else(lost_step)?.serve(store);
                 self.lead(guarded).await?;
-                let result = self.let_go().await;
-                if let Err(error) = result {
-                    tracing::warn!(%error, location = self.location(), "the store did not close well");
-                }
                 Ok(Input::Deposed)
             }
             Step::Wait { min, max } => {
@@ -260,6 +267,7 @@ impl Driver {
         }
         self.teller.role(Role::Leader);
         let error = tokio::select! {
+            biased;
             error = store.failure() => error,
             error = host.failure() => error,
         };

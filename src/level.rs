@@ -11,7 +11,7 @@ use rave_core::{
     AbstractLevel, Batch, Bytes, ClearOptions, Error, Event, EventHub, EventStream, IteratorOptions, LevelIterator,
     Manifest, ReadOptions, Result, Snapshot, Status, WriteOptions,
 };
-use rave_guest::Guest;
+use rave_guest::{Guest, RetryPolicy};
 use rave_host::HostStats;
 use std::{
     fmt,
@@ -30,10 +30,11 @@ use tokio::sync::watch;
 #[derive(Clone)]
 pub struct RaveLevel {
     inner: Arc<Inner>,
+    /// With the retry policy and the timeout of this clone.
+    guest: Guest,
 }
 
 struct Inner {
-    guest: Guest,
     events: EventHub,
     phase: watch::Receiver<Phase>,
     close: watch::Sender<bool>,
@@ -88,7 +89,19 @@ impl RaveLevel {
         close: watch::Sender<bool>,
         figures: Figures,
     ) -> Self {
-        Self { inner: Arc::new(Inner { guest, events, phase, close, figures }) }
+        Self { inner: Arc::new(Inner { events, phase, close, figures }), guest }
+    }
+
+    /// The same handle, whose operations have another retry policy: `db.retrying(RetryPolicy::Never).put(…)`. It takes its
+    /// place in the same order of operations.
+    pub fn retrying(&self, policy: RetryPolicy) -> Self {
+        Self { guest: self.guest.retrying(policy), ..self.clone() }
+    }
+
+    /// The same handle, whose operations may take this long in all; `None`: as long as they need. See
+    /// [`Builder::operation_timeout`](crate::Builder::operation_timeout).
+    pub fn with_timeout(&self, timeout: impl Into<Option<Duration>>) -> Self {
+        Self { guest: self.guest.with_timeout(timeout.into()), ..self.clone() }
     }
 
     /// The part this process plays at the moment.
@@ -113,7 +126,7 @@ impl RaveLevel {
                     store: self.manifest().store.into_owned(),
                 });
             }
-            match self.inner.guest.leader_status().await {
+            match self.guest.leader_status().await {
                 Ok(status) => {
                     return Ok(LeaderStatus {
                         pid: status.pid,
@@ -146,11 +159,11 @@ impl Drop for Inner {
 impl AbstractLevel for RaveLevel {
     /// What the present leader's store offers, apart from explicit snapshots.
     fn manifest(&self) -> Manifest {
-        self.inner.guest.manifest()
+        self.guest.manifest()
     }
 
     fn status(&self) -> Status {
-        self.inner.guest.status()
+        self.guest.status()
     }
 
     fn events(&self) -> EventStream {
@@ -158,33 +171,33 @@ impl AbstractLevel for RaveLevel {
     }
 
     async fn get_opts(&self, key: Bytes, options: ReadOptions) -> Result<Option<Bytes>> {
-        self.inner.guest.get_opts(key, options).await
+        self.guest.get_opts(key, options).await
     }
 
     async fn get_many_opts(&self, keys: Vec<Bytes>, options: ReadOptions) -> Result<Vec<Option<Bytes>>> {
-        self.inner.guest.get_many_opts(keys, options).await
+        self.guest.get_many_opts(keys, options).await
     }
 
     async fn write_opts(&self, batch: Batch, options: WriteOptions) -> Result<()> {
-        self.inner.guest.write_opts(batch, options).await
+        self.guest.write_opts(batch, options).await
     }
 
     async fn clear_opts(&self, options: ClearOptions) -> Result<()> {
-        self.inner.guest.clear_opts(options).await
+        self.guest.clear_opts(options).await
     }
 
     async fn iterator_opts(&self, options: IteratorOptions) -> Result<Box<dyn LevelIterator>> {
-        self.inner.guest.iterator_opts(options).await
+        self.guest.iterator_opts(options).await
     }
 
     async fn snapshot(&self) -> Result<Snapshot> {
-        self.inner.guest.snapshot().await
+        self.guest.snapshot().await
     }
 
     /// Closes this handle. A leader hands over: it answers what is in flight, tells its guests, closes the listener and
     /// the store, and releases the lock last. A handle that was closed cannot be opened again; open a new one.
     async fn close(&self) -> Result<()> {
-        self.inner.guest.begin_close();
+        self.guest.begin_close();
         self.inner.close.send_if_modified(|closing| {
             let first = !std::mem::replace(closing, true);
             if first {

@@ -61,6 +61,7 @@ struct Linked<'a> {
 impl Drop for Linked<'_> {
     fn drop(&mut self) {
         self.shared.with(|state| state.machine.disconnected(&self.reason));
+        self.shared.unlinked.notify_waiters();
     }
 }
 

@@ -31,6 +31,8 @@ use std::{
 };
 use tokio::sync::{Notify, oneshot};
 
+/// How long a leader may take to hang up on a guest that says goodbye.
+const FAREWELL: Duration = Duration::from_millis(500);
 /// How long operations in a store that this process has let go of may keep others waiting. They end with the store; only
 /// one whose future nobody polls takes longer, and then it comes after those others.
 const IN_PLACE: Duration = Duration::from_secs(1);
@@ -106,6 +108,8 @@ pub(crate) struct Shared {
     in_place: AtomicUsize,
     /// The last of them ended.
     left: Notify,
+    /// A connection ended.
+    pub(crate) unlinked: Notify,
     pub(crate) events: EventHub,
     pub(crate) options: GuestOptions,
 }
@@ -239,6 +243,7 @@ impl Guest {
                 settled: Notify::new(),
                 in_place: AtomicUsize::new(0),
                 left: Notify::new(),
+                unlinked: Notify::new(),
                 events,
                 options,
             }),
@@ -370,6 +375,27 @@ impl Guest {
                 state.status = Status::Closing;
             }
         });
+    }
+
+    /// Tells the leader that this handle will not come back, so that it forgets the session, and waits for a moment until
+    /// it has hung up. For one that closes, once everything is [settled](Self::settled).
+    pub async fn say_goodbye(&self) {
+        if !self.shared.with(|state| state.machine.goodbye()) {
+            return;
+        }
+        let gone = async {
+            loop {
+                let unlinked = self.shared.unlinked.notified();
+                tokio::pin!(unlinked);
+                unlinked.as_mut().enable();
+                if !self.shared.lock().machine.is_connected() {
+                    return;
+                }
+                unlinked.await;
+            }
+        };
+        // Otherwise it is forgotten in time.
+        let _ = tokio::time::timeout(FAREWELL, gone).await;
     }
 
     /// The end: what is still under way fails with `LEVEL_DATABASE_NOT_OPEN`.
@@ -706,6 +732,7 @@ impl AbstractLevel for Guest {
         }
         if self.leader().is_some() {
             self.settled().await;
+            self.say_goodbye().await;
         }
         self.finish_close();
         if first {

@@ -223,6 +223,8 @@ pub struct Machine {
     progress: Option<Progress>,
     /// Why nothing more is done for this guest.
     fault: Option<String>,
+    /// The guest said goodbye.
+    finished: bool,
     iterators: BTreeMap<u32, Iter>,
     /// The iterator served last, so that all get their turn.
     last_turn: u32,
@@ -249,6 +251,7 @@ impl Machine {
             greeted: false,
             progress: None,
             fault: None,
+            finished: false,
             iterators: BTreeMap::new(),
             last_turn: 0,
             page_next: false,
@@ -320,10 +323,15 @@ impl Machine {
         self.fault.as_deref()
     }
 
+    /// Whether the guest has said goodbye: the connection may end once what is in `output` is sent.
+    pub fn is_finished(&self) -> bool {
+        self.finished
+    }
+
     /// What to do next, if anything. The driver completes it before it asks again.
     pub fn next_work(&mut self) -> Option<Work> {
         debug_assert!(self.waiting.is_none(), "work is asked for while work is under way");
-        if self.fault.is_some() {
+        if self.fault.is_some() || self.finished {
             return None;
         }
         if let Some(Write { id, batch, sync, number }) = self.again.pop_front() {
@@ -503,6 +511,7 @@ impl Machine {
                 (waiting, Work::Resume { session, attempt, next })
             }
             Request::Goodbye(_) => {
+                self.finished = true;
                 self.progress.take()?;
                 (Waiting::Nobody, Work::Forget)
             }

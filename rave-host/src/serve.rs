@@ -34,6 +34,7 @@ pub(crate) async fn serve(connection: Connection, shared: &Shared) -> Result<(),
     let Connection { mut reader, mut writer, peer } = connection;
     let mut leaving = shared.leaving.subscribe();
     let store = tokio::select! {
+        biased;
         store = ready(shared) => store?,
         _ = leaving.wait_for(|leaving| *leaving) => return Ok(()),
     };
@@ -92,7 +93,7 @@ pub(crate) async fn serve(connection: Connection, shared: &Shared) -> Result<(),
             let _ = writer.shutdown().await;
             return Err(fault.to_owned());
         }
-        if left {
+        if left || session.machine.is_finished() {
             // Half-closing lets the guest read the answers before it sees the end.
             let _ = writer.shutdown().await;
             return Ok(());
@@ -192,7 +193,9 @@ impl Session {
                 Outcome::Resumed(self.resume(session, attempt, next, shared).await)
             }
             Work::Forget => {
-                if let Some(claim) = &self.claim {
+                if let Some(claim) = &self.claim
+                    && !self.store.manifest().read_only
+                {
                     let forgotten =
                         self.store.write_internal([sessions::forget(claim.session())].into_iter().collect());
                     // Whatever becomes of it: it is forgotten later.

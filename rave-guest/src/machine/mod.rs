@@ -133,7 +133,7 @@ pub struct Machine<T> {
     untold: Option<u64>,
     max_frame: usize,
     link: Link,
-    /// The leader said that it leaves: nothing more is sent on this connection.
+    /// The leader said that it leaves, or was told that this guest does: nothing more is sent on this connection.
     leaving: bool,
     next: u64,
     pending: BTreeMap<u64, Pending<T>>,
@@ -695,11 +695,20 @@ impl<T> Machine<T> {
         }
     }
 
-    /// The handle closes and will not come back: its session may be forgotten.
-    pub fn goodbye(&mut self) {
-        if self.ready() && self.leader().is_some_and(|leader| leader.forgotten.is_some()) {
+    /// The handle closes and will not come back: the leader may forget its session, and hangs up. Whether there is anything
+    /// to forget.
+    pub fn goodbye(&mut self) -> bool {
+        let known = self.sent > 0 && self.ready() && self.leader().is_some_and(|leader| leader.forgotten.is_some());
+        if known {
             Request::Goodbye(message::Goodbye {}).encode(&mut self.output);
+            self.leaving = true;
         }
+        known
+    }
+
+    /// Whether there is a connection.
+    pub fn is_connected(&self) -> bool {
+        !matches!(self.link, Link::Down)
     }
 
     /// Opens an iterator; its first entries are asked for now, or as soon as there is a leader. Under
