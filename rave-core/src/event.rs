@@ -33,7 +33,8 @@ pub enum Event {
         /// For how long.
         silent: Duration,
     },
-    /// The leader answers again.
+    /// The leader answers again. If it is lost instead, what comes is [`Leader`](Self::Leader) or
+    /// [`Following`](Self::Following).
     Responsive {
         /// The leader's process, where the transport tells.
         leader_pid: Option<u32>,
