@@ -196,6 +196,30 @@ async fn a_future_that_is_dropped_anywhere_leaves_all_or_nothing() {
     assert!(nothing > 10 && everything > 0, "{nothing}, {everything}");
 }
 
+/// What has to be read for a write takes its time, and what is asked for behind it still comes behind it.
+#[tokio::test]
+async fn operations_take_effect_in_the_order_of_their_asking() {
+    let db = Probe::default();
+    db.inner.write(rave_core::Batch::new().put("a", "old").put("b", "old")).await.unwrap();
+    db.transaction(|tx| async move {
+        let conditional = rave_core::Batch::new().put("c", "1").if_equals("b", "new");
+        let (cleared, between, put, written, after, all) = futures::join!(
+            tx.clear(KeyRange::all()),
+            tx.get("a"),
+            tx.put("b", "new"),
+            tx.write(conditional),
+            tx.del("c"),
+            tx.all(KeyRange::all()),
+        );
+        assert_eq!(between?, None);
+        assert_eq!(all?.iter().map(|entry| entry.key.clone()).collect::<Vec<_>>(), ["b"]);
+        cleared.and(put).and(written).and(after)
+    })
+    .await
+    .unwrap();
+    assert_eq!(db.inner.all(KeyRange::all()).await.unwrap().len(), 1);
+}
+
 #[tokio::test]
 async fn an_outcome_that_is_unknown_is_told_and_not_tried_again() {
     let db = Probe::default();

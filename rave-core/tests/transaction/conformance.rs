@@ -24,22 +24,28 @@ async fn begun<L: AbstractLevelExt + Clone>(db: L) -> (Transaction, oneshot::Sen
     (handed_out.await.expect("the body has begun"), end)
 }
 
+/// What a batch may ask for by itself is too much when the transaction has read something else before.
+const KNOWN: &[(&str, &str)] = &[
+    ("condition::every_failed_condition_is_named", "all batches of a transaction together may have so many conditions"),
+    ("condition::too_many_conditions_are_refused", "all batches of a transaction together may have so many conditions"),
+];
+
 async fn inside<L: AbstractLevelExt + Clone>(db: L) -> Harness {
     let (tx, end) = begun(db).await;
-    Harness::new(tx).keeping(end)
+    Harness::new(tx).known_to_fail(KNOWN).keeping(end)
 }
 
 rave_core::conformance!(transaction, || inside(MemoryLevel::new()));
 rave_core::conformance!(transaction_multi_thread, || inside(MemoryLevel::new()), multi_thread);
 rave_core::conformance!(sublevel_of_a_transaction, || async {
     let (tx, end) = begun(MemoryLevel::new()).await;
-    Harness::new(tx.sublevel("part").unwrap()).keeping(end)
+    Harness::new(tx.sublevel("part").unwrap()).known_to_fail(KNOWN).keeping(end)
 });
 rave_core::conformance!(transaction_on_a_sublevel, || inside(MemoryLevel::new().sublevel("part").unwrap()));
 rave_core::conformance!(transaction_in_a_transaction, || async {
     let (outer, end) = begun(MemoryLevel::new()).await;
     let (inner, inner_end) = begun(outer.sublevel("part").unwrap()).await;
-    Harness::new(inner).keeping(end).keeping(inner_end)
+    Harness::new(inner).known_to_fail(KNOWN).keeping(end).keeping(inner_end)
 });
 // What the suite writes is half in the database and half in the transaction, so that reads merge the two.
 rave_core::conformance!(over_old_entries, || async {
@@ -48,5 +54,5 @@ rave_core::conformance!(over_old_entries, || async {
     db.write(batch).await.unwrap();
     let (tx, end) = begun(db).await;
     tx.clear(KeyRange::all()).await.unwrap();
-    Harness::new(tx).keeping(end)
+    Harness::new(tx).known_to_fail(KNOWN).keeping(end)
 });
