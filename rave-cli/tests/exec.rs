@@ -87,6 +87,77 @@ fn batches_are_applied_in_order_and_whole() {
 }
 
 #[test]
+fn batches_with_conditions_are_applied_if_all_of_them_hold() {
+    on_both_roles(|db| {
+        db.put("a", "1");
+        let put = |value: &str| json!([{"type": "put", "key": "a", "value": value}]);
+        let held = json!([{"key": "a", "equals": "1"}, {"key": "b", "equals": null}]);
+        db.ok(json!({"op": "batch", "if": held, "ops": put("2")}));
+        assert_eq!(db.get("a").as_deref(), Some("2"));
+        // The same again: the first condition does not hold any more.
+        let reply = db.ask(json!({"op": "batch", "if": held, "ops": put("3")}));
+        assert_eq!((&reply["ok"], &reply["failed"]), (&json!(false), &json!([0])), "{reply}");
+        assert!(reply.get("error").is_none(), "{reply}");
+        let several =
+            json!([{"key": "a", "equals": null}, {"key": "a\u{0}", "equals": null}, {"key": "b", "equals": ""}]);
+        assert_eq!(db.ask(json!({"op": "batch", "if": several, "ops": put("3")}))["failed"], json!([0, 2]));
+        assert_eq!(db.get("a").as_deref(), Some("2"));
+        // Conditions alone are a question; none are always met.
+        db.ok(json!({"op": "batch", "if": [{"key": "a", "equals": "2"}], "ops": []}));
+        assert_eq!(db.ask(json!({"op": "batch", "if": [{"key": "a", "equals": ""}], "ops": []}))["failed"], json!([0]));
+        db.ok(json!({"op": "batch", "if": [], "ops": []}));
+        for bad in [
+            json!({}),
+            json!(null),
+            json!([null]),
+            json!([{"key": "a"}]),
+            json!([{"equals": "1"}]),
+            json!([{"key": 1, "equals": null}]),
+            json!([{"key": "a", "equals": 1}]),
+            json!([{"key": "a", "equals": "2", "absent": false}]),
+        ] {
+            db.refused(json!({"op": "batch", "if": bad, "ops": put("4")}));
+        }
+        let code_of =
+            |conditions: Value| error_code(&db.ask(json!({"op": "batch", "if": conditions, "ops": put("4")})));
+        let contradiction = json!([{"key": "a", "equals": "2"}, {"key": "a", "equals": null}]);
+        assert_eq!(code_of(contradiction).as_deref(), Some("LEVEL_INVALID_BATCH"));
+        let many: Vec<_> = (0..1025).map(|n| json!({"key": format!("{n}"), "equals": null})).collect();
+        assert_eq!(code_of(json!(many)).as_deref(), Some("LEVEL_INVALID_BATCH"));
+        assert_eq!(db.get("a").as_deref(), Some("2"));
+    });
+}
+
+/// Several processes increment one number by reading it and writing it back if nobody was in between.
+#[test]
+fn compare_and_swap_by_several_processes_is_exact() {
+    const PROCESSES: u64 = 3;
+    const EACH: u64 = 50;
+    let dir = Dir::new();
+    let processes: Vec<Exec> = (0..PROCESSES).map(|_| Exec::start(&dir.db())).collect();
+    std::thread::scope(|scope| {
+        for db in &processes {
+            scope.spawn(|| {
+                let mut done = 0;
+                while done < EACH {
+                    let old = db.get("n");
+                    let new = old.as_ref().map_or(0, |old| old.parse::<u64>().unwrap()) + 1;
+                    let put = json!([{"type": "put", "key": "n", "value": new.to_string()}]);
+                    let reply = db.ask(json!({"op": "batch", "if": [{"key": "n", "equals": old}], "ops": put}));
+                    match reply["ok"].as_bool() {
+                        Some(true) => done += 1,
+                        Some(false) => assert_eq!(reply["failed"], json!([0]), "{reply}"),
+                        None => panic!("{reply}"),
+                    }
+                }
+            });
+        }
+    });
+    assert_eq!(processes[0].get("n"), Some((PROCESSES * EACH).to_string()));
+    processes.iter().for_each(Exec::close);
+}
+
+#[test]
 fn scans_and_clears_of_ranges() {
     on_both_roles(|db| {
         fill(db, "abcdef");

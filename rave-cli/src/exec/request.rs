@@ -2,7 +2,7 @@
 
 use super::codec::Codec;
 use crate::record::json_error;
-use rave_level::{Batch, Bytes, ClearOptions, Error, IteratorOptions, KeyRange, Operation, WriteOptions};
+use rave_level::{Batch, Bytes, ClearOptions, Condition, Error, IteratorOptions, KeyRange, Operation, WriteOptions};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -24,7 +24,7 @@ pub enum Action {
     Has(Bytes),
     /// The values of keys.
     GetMany(Vec<Bytes>),
-    /// Put, del or batch.
+    /// Put, del or batch, which may have conditions.
     Write(Batch, WriteOptions),
     /// Delete a range.
     Clear(ClearOptions),
@@ -112,6 +112,8 @@ enum Body {
     },
     Batch {
         ops: Vec<BatchOp>,
+        #[serde(default, rename = "if")]
+        conditions: Vec<BatchCondition>,
         #[serde(default)]
         sync: bool,
     },
@@ -161,6 +163,15 @@ enum BatchOp {
     Del { key: String },
 }
 
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct BatchCondition {
+    key: String,
+    /// Of itself serde takes a missing member for null, and what was forgotten would read as "must not exist".
+    #[serde(deserialize_with = "Option::deserialize")]
+    equals: Option<String>,
+}
+
 fn one() -> u64 {
     1
 }
@@ -204,9 +215,9 @@ fn action(body: Body, codec: Codec) -> Result<Action, Wrong> {
         Body::Get { key } => Action::Get(codec.key(&key)?),
         Body::Has { key } => Action::Has(codec.key(&key)?),
         Body::GetMany { keys } => Action::GetMany(keys.iter().map(|key| codec.key(key)).collect::<Result<_, Error>>()?),
-        Body::Put { key, value, sync } => write([BatchOp::Put { key, value }], sync, codec)?,
-        Body::Del { key, sync } => write([BatchOp::Del { key }], sync, codec)?,
-        Body::Batch { ops, sync } => write(ops, sync, codec)?,
+        Body::Put { key, value, sync } => write([BatchOp::Put { key, value }], [], sync, codec)?,
+        Body::Del { key, sync } => write([BatchOp::Del { key }], [], sync, codec)?,
+        Body::Batch { ops, conditions, sync } => write(ops, conditions, sync, codec)?,
         Body::Clear { gt, gte, lt, lte, reverse, limit, sync } => {
             let body = RangeBody { gt, gte, lt, lte, reverse, limit };
             let IteratorOptions { range, reverse, limit, .. } = iterator(body, codec)?;
@@ -222,7 +233,12 @@ fn action(body: Body, codec: Codec) -> Result<Action, Wrong> {
     })
 }
 
-fn write(ops: impl IntoIterator<Item = BatchOp>, sync: bool, codec: Codec) -> Result<Action, Wrong> {
+fn write(
+    ops: impl IntoIterator<Item = BatchOp>,
+    conditions: impl IntoIterator<Item = BatchCondition>,
+    sync: bool,
+    codec: Codec,
+) -> Result<Action, Wrong> {
     let mut batch = Batch::new();
     for op in ops {
         batch.push(match op {
@@ -230,6 +246,14 @@ fn write(ops: impl IntoIterator<Item = BatchOp>, sync: bool, codec: Codec) -> Re
             BatchOp::Del { key } => Operation::Del { key: codec.key(&key)? },
         });
     }
+    for BatchCondition { key, equals } in conditions {
+        let key = codec.key(&key)?;
+        batch = batch.require(match equals {
+            Some(value) => Condition::Equals { key, value: codec.value(&value)? },
+            None => Condition::Absent { key },
+        });
+    }
+    batch.validate()?;
     Ok(Action::Write(batch, WriteOptions { sync }))
 }
 
@@ -275,6 +299,19 @@ mod tests {
     }
 
     #[test]
+    fn conditions() {
+        let line = r#"{"id":1,"op":"batch","ops":[],"if":[{"key":"a","equals":"1"},{"key":"b","equals":null}]}"#;
+        let Action::Write(batch, _) = text(line).unwrap().action else { panic!("no write") };
+        assert_eq!(batch, Batch::new().if_equals("a", "1").if_absent("b"));
+        let line = br#"{"id":1,"op":"batch","ops":[],"if":[{"key":"AP8=","equals":""}]}"#;
+        let Action::Write(batch, _) = parse(line, Codec::Base64).unwrap().action else { panic!("no write") };
+        assert_eq!(batch, Batch::new().if_equals([0, 0xff], ""));
+        let contradiction =
+            r#"{"id":1,"op":"batch","ops":[],"if":[{"key":"a","equals":"1"},{"key":"a","equals":null}]}"#;
+        assert_eq!(text(contradiction).unwrap_err().code, "LEVEL_INVALID_BATCH");
+    }
+
+    #[test]
     fn ranges() {
         let line = r#"{"id":1,"op":"scan","gt":"a","lte":"c","reverse":true,"limit":0}"#;
         let Action::Scan(options) = text(line).unwrap().action else { panic!("no scan") };
@@ -317,6 +354,13 @@ mod tests {
             r#""op":"iter_next","iter":-1"#,
             r#""op":"batch","ops":[{"type":"del","key":"a","value":"1"}]"#,
             r#""op":"batch","ops":[{"type":"put","key":"a"}]"#,
+            r#""op":"batch","ops":[],"if":[{"key":"a"}]"#,
+            r#""op":"batch","ops":[],"if":[{"equals":"a"}]"#,
+            r#""op":"batch","ops":[],"if":[{"key":"a","equals":1}]"#,
+            r#""op":"batch","ops":[],"if":[{"key":"a","equals":null,"is":1}]"#,
+            r#""op":"batch","ops":[],"if":{"key":"a","equals":null}"#,
+            r#""op":"batch","if":[{"key":"a","equals":null}]"#,
+            r#""op":"put","key":"a","value":"1","if":[]"#,
         ] {
             let refusal = text(&format!(r#"{{"id":7,{body}}}"#)).unwrap_err();
             assert_eq!((refusal.id, refusal.effect), (7.into(), "none"), "{body}");

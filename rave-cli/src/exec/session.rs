@@ -5,7 +5,7 @@ use super::{
     iterators::Iterators,
     request::{Action, Refusal, Request},
 };
-use rave_level::{AbstractLevel, AbstractLevelExt, Entry, RaveLevel, ReadOptions, Result, Role};
+use rave_level::{AbstractLevel, AbstractLevelExt, Code, Entry, RaveLevel, ReadOptions, Result, Role};
 use serde_json::{Value, json};
 use std::sync::Arc;
 
@@ -132,20 +132,28 @@ impl Session {
 
 fn reply(id: &Value, outcome: Result<Vec<u8>>) -> Vec<u8> {
     match outcome {
-        Ok(members) => {
-            let mut line = Vec::with_capacity(members.len() + 24);
-            line.extend_from_slice(b"{\"id\":");
-            write_json(&mut line, id);
-            line.extend_from_slice(b",\"ok\":true");
-            if !members.is_empty() {
-                line.push(b',');
-                line.extend_from_slice(&members);
-            }
-            line.extend_from_slice(b"}\n");
-            line
+        Ok(members) => reply_line(id, true, &members),
+        // It is no failure: what was asked has been answered.
+        Err(error) if error.code() == Code::ConditionFailed => {
+            let mut members = b"\"failed\":".to_vec();
+            write_json(&mut members, error.failed_conditions());
+            reply_line(id, false, &members)
         }
         Err(error) => failure_line(&Refusal::failed(id.clone(), &error)),
     }
+}
+
+fn reply_line(id: &Value, ok: bool, members: &[u8]) -> Vec<u8> {
+    let mut line = Vec::with_capacity(members.len() + 24);
+    line.extend_from_slice(b"{\"id\":");
+    write_json(&mut line, id);
+    line.extend_from_slice(if ok { b",\"ok\":true" } else { b",\"ok\":false" });
+    if !members.is_empty() {
+        line.push(b',');
+        line.extend_from_slice(members);
+    }
+    line.extend_from_slice(b"}\n");
+    line
 }
 
 /// The reply to what was refused or failed.
@@ -159,11 +167,13 @@ pub fn failure_line(refusal: &Refusal) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rave_level::{Code, Effect, Error};
+    use rave_level::{Effect, Error};
 
     #[test]
     fn replies() {
         assert_eq!(reply(&1.into(), Ok(Vec::new())), b"{\"id\":1,\"ok\":true}\n");
+        let failed = reply(&2.into(), Err(Error::condition_failed(vec![0, 3])));
+        assert_eq!(failed, b"{\"id\":2,\"ok\":false,\"failed\":[0,3]}\n");
         let error = Error::new(Code::ConnectionLost, "x").with_effect(Effect::Unknown);
         let line: Value = serde_json::from_slice(&reply(&"a".into(), Err(error))).unwrap();
         let expected = json!({"code": "LEVEL_CONNECTION_LOST", "message": "x", "effect": "unknown"});
