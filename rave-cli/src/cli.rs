@@ -57,7 +57,7 @@ pub enum Command {
     Repair(RepairArgs),
     /// Serve a script: one JSON request per line on stdin, one JSON reply per line on stdout.
     Exec(ExecArgs),
-    /// Kill the leader again and again, and check that nothing acknowledged is lost.
+    /// Kill the leader again and again, and check that nothing acknowledged is lost and a shared counter is exact.
     Demo(DemoArgs),
     /// One of the processes that `demo` starts.
     #[command(hide = true)]

@@ -1,12 +1,13 @@
-//! `demo`: kill the leader again and again under load, and show that nothing acknowledged is lost.
+//! `demo`: kill the leader again and again under load, and show that nothing acknowledged is lost, and that what all
+//! processes count together is exact.
 //!
 //! | part | does |
 //! | --- | --- |
-//! | `worker` | one of the processes: writes numbered keys, scans them, reports on stdout |
+//! | `worker` | one of the processes: writes numbered keys, scans them, increments a shared counter, reports on stdout |
 //! | `report` | the lines by which a worker reports |
 //! | `troop` | starts, kills and replaces workers, and knows what each has reported |
 //! | `show` | tells people what happens |
-//! | `check` | reads every acknowledged write in the end |
+//! | `check` | reads every acknowledged write and the counter in the end |
 
 mod check;
 mod report;
@@ -29,6 +30,9 @@ const PATIENCE: Duration = Duration::from_secs(20);
 struct Outcome {
     acknowledged: u64,
     lost: u64,
+    /// Acknowledged increments of the shared counter, and what it is in the end.
+    increments: u64,
+    counter: u64,
     kills: u32,
     /// From a kill to the first write that was begun after it and acknowledged.
     first: Vec<Duration>,
@@ -68,12 +72,15 @@ pub async fn run(args: DemoArgs) -> Result<(), Failure> {
         troop.kill_all().await;
         return Err(failure);
     }
-    let acknowledged = troop.dismiss(&mut outcome.complaints).await;
-    show.note("checking every acknowledged write");
-    let lost = check::check(&dir, &run, &acknowledged, &mut outcome.complaints).await;
+    let told = troop.dismiss(&mut outcome.complaints).await;
+    show.note("checking every acknowledged write, and the shared counter");
+    let found = check::check(&dir, &run, &told, &mut outcome.complaints).await;
     show.end();
-    outcome.acknowledged = acknowledged.values().sum();
-    outcome.lost = lost?;
+    outcome.acknowledged = told.values().map(|told| told.writes).sum();
+    outcome.increments = told.values().map(|told| told.increments).sum();
+    let found = found?;
+    outcome.lost = found.lost;
+    outcome.counter = found.counter;
     println(&show::table(&mut outcome).to_string());
     for complaint in &outcome.complaints {
         println(complaint);

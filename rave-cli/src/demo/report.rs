@@ -20,6 +20,8 @@ pub enum Report {
         /// When it was acknowledged.
         ended: u64,
     },
+    /// Its increment of the shared counter with this number was acknowledged.
+    Incremented(u64),
     /// Something is wrong.
     Complaint(String),
 }
@@ -37,6 +39,7 @@ impl fmt::Display for Report {
             Self::Role(Taken::Following { leader_pid: Some(pid) }) => write!(f, "f {pid}"),
             Self::Role(Taken::Following { leader_pid: None }) => f.write_str("f"),
             Self::Acknowledged { number, begun, ended } => write!(f, "a {number} {begun} {ended}"),
+            Self::Incremented(number) => write!(f, "i {number}"),
             Self::Complaint(text) => write!(f, "x {}", text.replace('\n', " ")),
         }
     }
@@ -50,6 +53,7 @@ impl Report {
             "l" => Some(Self::Role(Taken::Leader)),
             "f" => Some(Self::Role(Taken::Following { leader_pid: rest.parse().ok() })),
             "x" => Some(Self::Complaint(rest.to_owned())),
+            "i" => Some(Self::Incremented(rest.parse().ok()?)),
             "a" => {
                 let mut numbers = rest.split(' ').map(str::parse);
                 let mut next = || numbers.next().and_then(Result::ok);
@@ -71,11 +75,13 @@ mod tests {
             Report::Role(Taken::Following { leader_pid: Some(3) }),
             Report::Role(Taken::Following { leader_pid: None }),
             Report::Acknowledged { number: 1, begun: 2, ended: 3 },
+            Report::Incremented(4),
             Report::Complaint("a b".to_owned()),
         ] {
             assert_eq!(Report::parse(&report.to_string()), Some(report));
         }
         assert_eq!(Report::parse("a 1 2"), None);
+        assert_eq!(Report::parse("i"), None);
         assert_eq!(Report::parse(""), None);
     }
 }

@@ -56,7 +56,11 @@ impl Show {
             Some((number, pid)) => format!("process {number} (pid {pid}) leads"),
             None => "nobody leads".to_owned(),
         };
-        self.note(&format!("{leader}, {} processes, {rate:.0} writes/s, {acknowledged} acknowledged", troop.len()));
+        self.note(&format!(
+            "{leader}, {} processes, {rate:.0} writes/s, {acknowledged} acknowledged, counter at least {}",
+            troop.len(),
+            troop.increments()
+        ));
     }
 
     /// Tells a failover.
@@ -112,12 +116,20 @@ fn percentile(times: &[Duration], share: f64) -> Option<Duration> {
     times.get(rank.max(1) - 1).copied()
 }
 
+/// How many increments are in the counter that nobody was told of. If it is not exact, a complaint says so.
+fn untold(outcome: &Outcome) -> String {
+    outcome.counter.checked_sub(outcome.increments).map_or_else(|| "-".to_owned(), |count| count.to_string())
+}
+
 /// The result.
 pub fn table(outcome: &mut Outcome) -> Table {
     let mut table = Table::new();
     table.load_style(presets::UTF8_FULL_CONDENSED);
     table.add_row(["writes acknowledged".to_owned(), outcome.acknowledged.to_string()]);
     table.add_row(["lost".to_owned(), outcome.lost.to_string()]);
+    table.add_row(["increments of the shared counter acknowledged".to_owned(), outcome.increments.to_string()]);
+    table.add_row(["applied, and the process died before it was told".to_owned(), untold(outcome)]);
+    table.add_row(["shared counter".to_owned(), outcome.counter.to_string()]);
     table.add_row(["kills".to_owned(), outcome.kills.to_string()]);
     for (name, times) in [("failover, first served", &mut outcome.first), ("failover, all served", &mut outcome.all)] {
         times.sort();

@@ -20,12 +20,32 @@ use tokio::{
 /// How often what is shown is renewed.
 const TICK: Duration = Duration::from_millis(100);
 
+/// What a process was told that it has done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Told {
+    /// Its last acknowledged write.
+    pub writes: u64,
+    /// Its last acknowledged increment of the shared counter.
+    pub increments: u64,
+}
+
+impl Told {
+    /// Takes in a report; what is not one of these changes nothing.
+    fn take_in(&mut self, report: &Report) {
+        match report {
+            Report::Acknowledged { number, .. } => self.writes = *number,
+            Report::Incremented(number) => self.increments = *number,
+            Report::Role(_) | Report::Complaint(_) => {}
+        }
+    }
+}
+
 /// A worker and what it has reported.
 struct Member {
     child: Child,
     pid: u32,
     role: Option<Taken>,
-    acknowledged: u64,
+    told: Told,
     /// When its last acknowledged write was begun and acknowledged, and the first such write since the last kill.
     since_kill: Option<u64>,
 }
@@ -45,8 +65,8 @@ pub struct Troop {
     dir: PathBuf,
     run: String,
     members: BTreeMap<u64, Member>,
-    /// What those who are gone had acknowledged.
-    gone: BTreeMap<u64, u64>,
+    /// What those who are gone were told.
+    gone: BTreeMap<u64, Told>,
     started: u64,
     killed_at: u64,
     reports: mpsc::Receiver<(u64, Option<Report>)>,
@@ -95,7 +115,7 @@ impl Troop {
                 let _ = reporter.send((number, None)).await;
             });
         }
-        self.members.insert(number, Member { child, pid, role: None, acknowledged: 0, since_kill: None });
+        self.members.insert(number, Member { child, pid, role: None, told: Told::default(), since_kill: None });
         Ok(())
     }
 
@@ -107,12 +127,21 @@ impl Troop {
 
     /// Whether every process has had a write acknowledged.
     pub fn all_have_written(&self) -> bool {
-        self.members.values().all(|member| member.acknowledged > 0)
+        self.members.values().all(|member| member.told.writes > 0)
     }
 
     /// All acknowledged writes.
     pub fn acknowledged(&self) -> u64 {
-        self.members.values().map(|member| member.acknowledged).chain(self.gone.values().copied()).sum()
+        self.told().map(|told| told.writes).sum()
+    }
+
+    /// All acknowledged increments of the shared counter.
+    pub fn increments(&self) -> u64 {
+        self.told().map(|told| told.increments).sum()
+    }
+
+    fn told(&self) -> impl Iterator<Item = &Told> {
+        self.members.values().map(|member| &member.told).chain(self.gone.values())
     }
 
     /// How many processes there are.
@@ -131,7 +160,7 @@ impl Troop {
         for survivor in self.members.values_mut() {
             survivor.since_kill = None;
         }
-        self.gone.insert(number, member.acknowledged);
+        self.gone.insert(number, member.told);
         // Its end is waited for in the background: the others must be watched now.
         tokio::spawn(async move { member.child.wait().await });
         Ok(Some(Killed { number, before, after }))
@@ -195,22 +224,23 @@ impl Troop {
     fn take_in(&mut self, number: u64, report: Option<Report>) -> Result<(), Failure> {
         let Some(member) = self.members.get_mut(&number) else {
             // One that was killed: what it had reported before counts.
-            if let (Some(Report::Acknowledged { number: write, .. }), Some(last)) = (report, self.gone.get_mut(&number))
-            {
-                *last = write;
+            if let (Some(report), Some(told)) = (report, self.gone.get_mut(&number)) {
+                told.take_in(&report);
             }
             return Ok(());
         };
+        let before = member.told;
+        report.iter().for_each(|report| member.told.take_in(report));
         match report {
             Some(Report::Role(role)) => member.role = Some(role),
+            Some(Report::Incremented(_)) => {}
             Some(Report::Acknowledged { number: write, begun, ended }) => {
-                if write != member.acknowledged + 1 {
+                if write != before.writes + 1 {
                     return Err(Failure::Check(format!(
                         "process {number} reported write {write} after write {}",
-                        member.acknowledged
+                        before.writes
                     )));
                 }
-                member.acknowledged = write;
                 if begun > self.killed_at && member.since_kill.is_none() {
                     member.since_kill = Some(ended);
                 }
@@ -221,8 +251,8 @@ impl Troop {
         Ok(())
     }
 
-    /// Lets all processes end in good order; gives the last acknowledged write of every process there was.
-    pub async fn dismiss(mut self, complaints: &mut Vec<String>) -> BTreeMap<u64, u64> {
+    /// Lets all processes end in good order; gives what every process there was has been told.
+    pub async fn dismiss(mut self, complaints: &mut Vec<String>) -> BTreeMap<u64, Told> {
         for member in self.members.values_mut() {
             drop(member.child.stdin.take());
         }
@@ -231,13 +261,13 @@ impl Troop {
         drop(self.reporter);
         let all_told = async {
             while let Some((number, report)) = self.reports.recv().await {
-                match (report, members.get_mut(&number)) {
-                    (Some(Report::Acknowledged { number: write, .. }), Some(member)) => member.acknowledged = write,
-                    (Some(Report::Acknowledged { number: write, .. }), None) => {
-                        self.gone.insert(number, write);
-                    }
-                    (Some(Report::Complaint(text)), _) => complaints.push(format!("process {number}: {text}")),
-                    _ => {}
+                let Some(report) = report else { continue };
+                match members.get_mut(&number) {
+                    Some(member) => member.told.take_in(&report),
+                    None => self.gone.entry(number).or_default().take_in(&report),
+                }
+                if let Report::Complaint(text) = report {
+                    complaints.push(format!("process {number}: {text}"));
                 }
             }
         };
@@ -255,7 +285,7 @@ impl Troop {
                     let _ = member.child.kill().await;
                 }
             }
-            self.gone.insert(number, member.acknowledged);
+            self.gone.insert(number, member.told);
         }
         self.gone
     }

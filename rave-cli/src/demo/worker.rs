@@ -1,5 +1,5 @@
-//! One of the demo's processes: writes numbered keys one after the other, looks back at them from time to time, and
-//! reports. It ends in good order when its stdin does, which also happens when the demo dies.
+//! One of the demo's processes: writes numbered keys one after the other, looks back at them from time to time, increments a
+//! counter that all processes share, and reports. It ends in good order when its stdin does, which also happens when the demo dies.
 
 use super::report::{Report, now};
 use crate::{
@@ -8,7 +8,7 @@ use crate::{
     input::Lines,
     roles::{News, Roles},
 };
-use rave_level::{AbstractLevel, AbstractLevelExt, Batch, IteratorOptions, KeyRange, RaveLevel, Sublevel};
+use rave_level::{AbstractLevel, AbstractLevelExt, Batch, IteratorOptions, KeyRange, RaveLevel, Sublevel, Transaction};
 use std::{io::Write, time::Duration};
 
 /// A look back after so many writes.
@@ -17,6 +17,8 @@ const LOOK_BACK_EVERY: u64 = 100;
 const LOOK_BACK: u64 = 50;
 /// Between two writes: the demo is about failover, and what it writes must be read in the end.
 const PAUSE_EVERY: u64 = 4;
+/// Between two increments of the shared counter: everybody wants it, and everybody should get it now and then.
+const INCREMENT_PAUSE: Duration = Duration::from_millis(3);
 /// How long closing may take.
 const CLOSING: Duration = Duration::from_secs(10);
 
@@ -28,6 +30,14 @@ pub fn key(worker: u64, number: u64) -> String {
 /// The key that a worker overwrites with each write.
 pub fn latest_key(worker: u64) -> String {
     format!("{worker:08}/latest")
+}
+
+/// The counter that all workers increment.
+pub const COUNTER: &str = "counter";
+
+/// How often a worker has incremented the counter: written with it, in the same transactions.
+pub fn increments_key(worker: u64) -> String {
+    format!("{worker:08}/increments")
 }
 
 /// `demo-worker DIR --run NAME --number N`
@@ -42,7 +52,7 @@ pub async fn work(args: DemoWorkerArgs) -> Result<(), Failure> {
     let keys = db.sublevel(&args.run)?;
     let mut roles = Roles::of(&db);
     let outcome = tokio::select! {
-        outcome = write(&keys, args.number) => outcome,
+        outcome = async { futures::try_join!(write(&keys, args.number), increment(&keys, args.number)) } => outcome.map(drop),
         () = async {
             while let Some(news) = roles.next().await {
                 if let News::Role(taken) = news {
@@ -76,6 +86,35 @@ async fn write(keys: &Sublevel, worker: u64) -> rave_level::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Increments the shared counter, and in the same transaction this worker's own, which nobody else touches.
+async fn increment(keys: &Sublevel, worker: u64) -> rave_level::Result<()> {
+    for number in 1.. {
+        let own = keys.transaction(|tx| increment_once(tx, worker)).await?;
+        // An increment that was applied without this process knowing shows here.
+        if own == number {
+            say(&Report::Incremented(number));
+        } else {
+            say(&Report::Complaint(format!("process {worker}: increment {number} of the counter was its {own}th")));
+        }
+        tokio::time::sleep(INCREMENT_PAUSE).await;
+    }
+    Ok(())
+}
+
+async fn increment_once(tx: Transaction, worker: u64) -> rave_level::Result<u64> {
+    let (shared, own) = (COUNTER.to_owned(), increments_key(worker));
+    let mut counts = tx.get_many(vec![&shared, &own]).await?.into_iter().map(|count| parse_count(count.as_deref()));
+    let mut next = || counts.next().unwrap_or(0) + 1;
+    let (shared_count, own_count) = (next(), next());
+    tx.write(Batch::new().put(shared, shared_count.to_string()).put(own, own_count.to_string())).await?;
+    Ok(own_count)
+}
+
+/// A number as it is stored; 0 where there is none.
+pub fn parse_count(value: Option<&[u8]>) -> u64 {
+    value.and_then(|value| std::str::from_utf8(value).ok()?.parse().ok()).unwrap_or(0)
 }
 
 /// The last writes must all be there, in both directions.
