@@ -4,7 +4,7 @@
 
 mod disk;
 
-use disk::{Contents, Step, Workload, contents, full, in_parallel};
+use disk::{COUNTER, Contents, Step, Workload, contents, full, in_parallel};
 use rave_core::{AbstractLevel, AbstractLevelExt, Batch, Code, IteratorOptions, KeyRange, WriteOptions};
 use rave_leveldb::{
     LevelDb, Options, Store,
@@ -124,6 +124,26 @@ fn after_a_crash_in_any_operation_a_prefix_of_the_batches_is_there() {
 fn after_a_crash_while_several_write_a_prefix_of_the_batches_is_there() {
     for seed in seeds(200) {
         crash_everywhere(&Workload::new(seed, 120).at_once(6).slow_tables(Duration::from_micros(500)), 3);
+    }
+}
+
+/// The same workload where every other batch depends on the one before.
+fn conditional(mut workload: Workload) -> Workload {
+    for (step, before) in workload.steps.iter_mut().zip(&workload.states).step_by(2) {
+        if let Step::Write(batch, _) = step {
+            *batch = match before.get(COUNTER) {
+                Some(count) => batch.clone().if_equals(COUNTER, count),
+                None => batch.clone().if_absent(COUNTER),
+            };
+        }
+    }
+    workload
+}
+
+#[test]
+fn after_a_crash_among_conditional_batches_a_prefix_of_the_batches_is_there() {
+    for seed in seeds(400) {
+        crash_everywhere(&conditional(Workload::new(seed, 80)).at_once(6), 2);
     }
 }
 

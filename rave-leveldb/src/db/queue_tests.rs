@@ -65,6 +65,45 @@ fn a_group_of_small_writes_stays_small() {
     assert_eq!(keys(lead.take(true)), ["big", "big"]);
 }
 
+fn conditional(key: &str, sync: bool) -> Work {
+    Work::Write { batch: Batch::new().put(key, "value").if_absent(key), sync }
+}
+
+#[test]
+fn a_conditional_batch_is_a_group_of_its_own() {
+    let queue = WriteQueue::new();
+    let Submitted::Leads(lead, _) = queue.submit(write("first", false), true) else { panic!("nobody else leads") };
+    let works = [write("a", false), write("b", false), conditional("c", false), write("d", false)];
+    let works = works.into_iter().chain([conditional("e", true), conditional("f", false), write("g", true)]);
+    let answers: Vec<_> = works.map(|work| queued(queue.submit(work, true))).collect();
+    assert_eq!(keys(lead.take(false)), ["a", "b"]);
+    assert!(lead.take(false).is_none(), "a caller does not check the conditions of others");
+    for group in [&["c"][..], &["d"], &["e"], &["f"], &["g"]] {
+        assert_eq!(keys(lead.take(true)), group);
+    }
+    assert!(lead.take(true).is_none());
+    drop(answers);
+}
+
+#[test]
+fn a_read_waits_for_a_conditional_batch_as_for_others() {
+    let queue = WriteQueue::new();
+    let Submitted::Leads(lead, _) = queue.submit(conditional("first", false), true) else {
+        panic!("nobody else leads")
+    };
+    let of = |key: &'static str| queue.precedes(move |operation| operation.key() == key);
+    let only = Work::Write { batch: Batch::new().if_absent("x"), sync: false };
+    let _only = queued(queue.submit(only, true));
+    assert!(!of("x"), "what is only checked changes nothing");
+    let _a = queued(queue.submit(conditional("a", false), true));
+    assert!(of("a") && !of("b"));
+    assert!(keys(lead.take(true)).is_empty());
+    assert_eq!(keys(lead.take(true)), ["a"]);
+    assert!(of("a"));
+    lead.done(2);
+    assert!(!of("a"));
+}
+
 #[test]
 fn a_read_waits_only_for_writes_of_its_own_keys() {
     let queue = WriteQueue::new();

@@ -19,7 +19,7 @@ use std::{
 pub type Contents = BTreeMap<Vec<u8>, Vec<u8>>;
 
 /// The key whose value is the number of the last batch, so that every batch makes another state.
-const COUNTER: &[u8] = b"steps";
+pub const COUNTER: &[u8] = b"steps";
 
 /// A step of a workload.
 #[derive(Clone, Debug)]
