@@ -92,12 +92,32 @@ impl fmt::Debug for Change {
 #[derive(Clone)]
 pub struct Changes(pub Vec<Change>);
 
+impl Changes {
+    pub fn operations(&self) -> Vec<Operation> {
+        self.0.iter().map(Change::operation).collect()
+    }
+}
+
 impl fmt::Debug for Changes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const SHOWN: usize = 20;
         f.debug_list().entries(self.0.iter().take(SHOWN)).finish()?;
         if self.0.len() > SHOWN { write!(f, " and {} more", self.0.len() - SHOWN) } else { Ok(()) }
     }
+}
+
+/// A condition that the model makes true, or wrong in some way.
+#[derive(Clone, Debug)]
+pub struct Wanted {
+    pub of: WantedOf,
+    pub wrong: bool,
+}
+
+/// What a condition is about.
+#[derive(Clone, Debug)]
+pub enum WantedOf {
+    Key(Bytes),
+    Range(Query),
 }
 
 /// Which of the open snapshots or iterators: counted modulo their number.
@@ -121,6 +141,11 @@ pub enum Step {
         sync: bool,
     },
     WriteTogether(Vec<Changes>),
+    WriteIf {
+        conditions: Vec<Wanted>,
+        changes: Changes,
+        sync: bool,
+    },
     Clear {
         query: Query,
         snapshot: Option<Choice>,
@@ -286,6 +311,15 @@ impl Generator {
         Query { lower: self.bound(), upper: self.bound(), reverse: self.random.bool(), limit }
     }
 
+    fn wanted(&mut self) -> Wanted {
+        let of = if self.random.u8(..) < 160 {
+            WantedOf::Key(self.key())
+        } else {
+            WantedOf::Range(Query { lower: self.bound(), upper: self.bound(), reverse: false, limit: None })
+        };
+        Wanted { of, wrong: self.random.u8(..) < 40 }
+    }
+
     /// One of the snapshots, sometimes.
     fn snapshot(&mut self) -> Option<Choice> {
         (self.random.u8(..) < 100).then(|| self.random.usize(..1000))
@@ -357,6 +391,10 @@ impl Generator {
                 Step::Clear { query, snapshot: self.snapshot() }
             }
             4..40 => Step::WriteTogether((0..self.random.usize(2..8)).map(|_| self.changes()).collect()),
+            40..80 => {
+                let conditions = (0..self.random.usize(1..5)).map(|_| self.wanted()).collect();
+                Step::WriteIf { conditions, changes: self.changes(), sync: self.random.u8(..) < 10 }
+            }
             _ => Step::Write { changes: self.changes(), sync: self.random.u8(..) < 10 },
         }
     }

@@ -1,13 +1,16 @@
 //! One history: each step is taken by the database and by the model, and what they answer is compared.
 
 use crate::{
-    generate::{Changes, Choice, Generator, Move, Settings, Step},
+    generate::{Changes, Choice, Generator, Move, Settings, Step, Wanted, WantedOf},
     model::{Model, ModelCursor, Query},
     subject::{Answer, Subject},
 };
 use fastrand::Rng;
-use rave_core::{Bytes, Entry, Operation};
-use std::{collections::VecDeque, fmt::Debug};
+use rave_core::{Batch, Bytes, Condition, Digester, Entry, KeyRange, Operation};
+use std::{
+    collections::{BTreeSet, VecDeque},
+    fmt::Debug,
+};
 
 /// Where an answer differed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -17,6 +20,8 @@ pub enum Kind {
     ForwardScan,
     ReverseScan,
     SnapshotScan,
+    /// A condition was judged wrongly.
+    Condition,
     /// An operation failed.
     Failure,
     /// An operation panicked.
@@ -140,6 +145,7 @@ impl<S: Subject> History<S> {
                 let batches = batches.iter().map(|changes| self.apply(changes)).collect();
                 failed(self.subject().write_together(batches), "writes handed over together")
             }
+            Step::WriteIf { conditions, changes, sync } => self.write_if(conditions, changes, *sync),
             Step::Clear { query, snapshot } => self.clear(query, *snapshot),
             Step::Get { key, snapshot } => self.get(key, *snapshot),
             Step::GetMany { keys, snapshot } => self.get_many(keys, *snapshot),
@@ -180,7 +186,7 @@ impl<S: Subject> History<S> {
     /// Applies a batch to the model, and gives it in the form the database takes.
     fn apply(&mut self, changes: &Changes) -> Vec<Operation> {
         self.iterators.iter_mut().for_each(|open| open.old = true);
-        let operations: Vec<_> = changes.0.iter().map(|change| change.operation()).collect();
+        let operations = changes.operations();
         for operation in &operations {
             match operation {
                 Operation::Put { key, value } => self.model.put(key.clone(), value.clone()),
@@ -188,6 +194,43 @@ impl<S: Subject> History<S> {
             }
         }
         operations
+    }
+
+    fn write_if(&mut self, wanted: &[Wanted], changes: &Changes, sync: bool) -> Result<(), Difference> {
+        let (mut conditions, mut failing, mut keys) = (Vec::new(), Vec::new(), BTreeSet::new());
+        for Wanted { of, wrong } in wanted {
+            let condition = match of {
+                // Two of one key might contradict each other.
+                WantedOf::Key(key) if !keys.insert(key) => continue,
+                WantedOf::Key(key) => match (self.model.get(key), wrong) {
+                    (Some(value), false) => Condition::Equals { key: key.clone(), value },
+                    (None, true) => Condition::Equals { key: key.clone(), value: Bytes::new() },
+                    _ => Condition::Absent { key: key.clone() },
+                },
+                WantedOf::Range(query) => {
+                    let mut digester = Digester::default();
+                    let mut cursor = self.model.cursor(query.clone());
+                    while let Some(entry) = cursor.next() {
+                        digester.entry(&entry.key, &entry.value);
+                    }
+                    if *wrong {
+                        digester.entry(b"", b"another");
+                    }
+                    Condition::unchanged(KeyRange::new(query.lower.clone(), query.upper.clone()), digester.finish())
+                }
+            };
+            if *wrong {
+                failing.push(conditions.len());
+            }
+            conditions.push(condition);
+        }
+        let operations = if failing.is_empty() { self.apply(changes) } else { changes.operations() };
+        let batch = conditions.into_iter().fold(Batch::from_iter(operations), Batch::require);
+        let found = failed(self.subject().write_if(batch, sync, &failing), "a conditional write")?;
+        if found == failing {
+            return Ok(());
+        }
+        Err(Difference { kind: Kind::Condition, what: format!("the conditions {failing:?} fail, not {found:?}") })
     }
 
     fn choose_snapshot(&self, choice: Option<Choice>) -> Option<usize> {

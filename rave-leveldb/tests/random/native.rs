@@ -6,8 +6,8 @@ use crate::{
     subject::{Answer, Departure, Subject},
 };
 use rave_core::{
-    AbstractLevel, Batch, Bytes, ClearOptions, Entry, IteratorOptions, KeyRange, LevelIterator, Operation, ReadOptions,
-    Snapshot, WriteOptions,
+    AbstractLevel, Batch, Bytes, ClearOptions, Code, Entry, IteratorOptions, KeyRange, LevelIterator, Operation,
+    ReadOptions, Snapshot, WriteOptions,
 };
 use rave_leveldb::{
     Compression, LevelDb, Options, Store,
@@ -120,6 +120,14 @@ impl Subject for Native {
                 if writes.iter().all(Option::is_none) { Poll::Ready(Ok(())) } else { Poll::Pending }
             })
             .await
+        })
+    }
+
+    fn write_if(&mut self, batch: Batch, sync: bool, _: &[usize]) -> Answer<Vec<usize>> {
+        self.wait(async |db| match db.write_opts(batch, WriteOptions { sync }).await {
+            Ok(()) => Ok(Vec::new()),
+            Err(error) if error.code() == Code::ConditionFailed => Ok(error.failed_conditions().to_vec()),
+            Err(error) => Err(error),
         })
     }
 

@@ -5,7 +5,7 @@ use crate::{
     model::Query,
     subject::{Answer, Departure, Subject},
 };
-use rave_core::{Bytes, Entry, Operation};
+use rave_core::{Batch, Bytes, Entry, Operation};
 use rusty_leveldb::{
     BloomPolicy, CompressorId, DB, DBIterator, LdbIterator, Options, WriteBatch, compressor::SnappyCompressor,
     in_memory, infolog,
@@ -160,6 +160,13 @@ impl Subject for Rusty {
 
     fn write_together(&mut self, batches: Vec<Vec<Operation>>) -> Answer<()> {
         batches.into_iter().try_for_each(|batch| self.write(batch, false))
+    }
+
+    fn write_if(&mut self, batch: Batch, sync: bool, failing: &[usize]) -> Answer<Vec<usize>> {
+        if failing.is_empty() {
+            self.write(batch.into_operations().collect(), sync)?;
+        }
+        Ok(failing.to_vec())
     }
 
     fn get(&mut self, key: &Bytes, snapshot: Option<&Snapshot>) -> Answer<Option<Bytes>> {

@@ -1,7 +1,7 @@
 //! What a database must offer to be put to the test.
 
 use crate::{generate::Settings, model::Query};
-use rave_core::{Bytes, Entry, Operation};
+use rave_core::{Batch, Bytes, Entry, Operation};
 use std::ops::Bound;
 
 /// What an operation gives, or how it failed.
@@ -32,6 +32,9 @@ pub trait Subject: Sized {
     fn write(&mut self, batch: Vec<Operation>, sync: bool) -> Answer<()>;
     /// Applies batches that are handed over in this order without waiting for each other.
     fn write_together(&mut self, batches: Vec<Vec<Operation>>) -> Answer<()>;
+    /// Applies a batch if its conditions hold, or tells which do not. A database without conditions is to take it that
+    /// these are the ones in `failing`.
+    fn write_if(&mut self, batch: Batch, sync: bool, failing: &[usize]) -> Answer<Vec<usize>>;
     fn get(&mut self, key: &Bytes, snapshot: Option<&Self::Snapshot>) -> Answer<Option<Bytes>>;
     fn get_many(&mut self, keys: &[Bytes], snapshot: Option<&Self::Snapshot>) -> Answer<Vec<Option<Bytes>>>;
     /// Deletes what `query` visits, in the state of the snapshot if there is one: these are the keys `doomed`.
