@@ -51,6 +51,11 @@ const STEPS: &[Step] = &[
     Step { name: "test", what: "`cargo test --workspace`", run: test },
     Step { name: "examples", what: "each example runs to its end", run: examples::check },
     Step { name: "interop", what: "`cargo xtask interop`: databases shared with JavaScript processes", run: interop },
+    Step {
+        name: "sim",
+        what: "`cargo xtask sim --seeds 10000`: simulated processes, disks and networks that fail",
+        run: sim,
+    },
     Step { name: "demo", what: "`cargo run --release -- demo`", run: demo },
     Step { name: "bench", what: "`cargo xtask bench --quick`: it runs; its figures are for reading", run: bench },
 ];
@@ -128,6 +133,10 @@ fn test() -> Result<()> {
 
 fn demo() -> Result<()> {
     execute(&mut cargo(&["run", "--release", "--", "demo"]), 15 * MINUTE)
+}
+
+fn sim() -> Result<()> {
+    execute(&mut cargo(&["xtask", "sim", "--seeds", "10000"]), 20 * MINUTE)
 }
 
 fn interop() -> Result<()> {

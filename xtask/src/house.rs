@@ -40,6 +40,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("rave-guest", &["rave-core", "rave-transport"]),
     ("rave-level", &["rave-core", "rave-leveldb", "rave-sled", "rave-transport", "rave-host", "rave-guest"]),
     ("rave-cli", &["rave-level"]),
+    ("rave-sim", &["rave-core", "rave-transport", "rave-level"]),
     ("xtask", &["rave-level"]),
 ];
 

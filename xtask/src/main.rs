@@ -8,6 +8,7 @@ mod house;
 mod interop;
 mod licences;
 mod node;
+mod sim;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
@@ -29,6 +30,8 @@ enum Chore {
     Bench(bench::Options),
     /// Check against the JavaScript modules: the same files, the same sockets, the same groups of processes.
     Interop(interop::Options),
+    /// Simulate groups of processes with faults: `--seeds N`, `--seed S` to replay one, `--minutes M`, `--threads T`.
+    Sim(sim::Options),
 }
 
 fn main() -> Result<ExitCode> {
@@ -36,5 +39,6 @@ fn main() -> Result<ExitCode> {
         Chore::Ci(options) => ci::run(&options),
         Chore::Bench(options) => bench::run(&options),
         Chore::Interop(options) => interop::run(&options),
+        Chore::Sim(options) => sim::run(&options),
     }
 }

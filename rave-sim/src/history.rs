@@ -1,0 +1,134 @@
+//! What users did and what they were told: the evidence that the oracles judge.
+
+use crate::{kernel::Kernel, trace::Pid};
+use bytes::Bytes;
+use rave_core::{ClearOptions, Code, Effect, Error, Result};
+
+/// What a user asked for.
+#[derive(Debug)]
+pub(crate) enum Call {
+    /// The values of these keys, from one state.
+    Read(Vec<Bytes>),
+    /// Puts and deletes as one atomic step. Each put's value names this call, so that its traces on the disk can be found.
+    Write(Vec<(Bytes, Option<Bytes>)>),
+    /// Its upper bound names this call.
+    Clear(ClearOptions),
+}
+
+/// What came of it.
+#[derive(Debug)]
+pub(crate) enum Outcome {
+    /// Nobody knows: its process was killed, or its future was dropped.
+    Pending,
+    Values(Vec<Option<Bytes>>),
+    Done,
+    Failed {
+        code: Code,
+        effect: Effect,
+    },
+}
+
+/// A point of time as the oracles see it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Moment {
+    /// Counts beginnings and ends of calls.
+    pub(crate) order: u64,
+    /// The version of the database that readers saw.
+    pub(crate) version: usize,
+    /// Which leader the handle had, over which connection.
+    pub(crate) epoch: u32,
+}
+
+/// One call.
+#[derive(Debug)]
+pub(crate) struct Operation {
+    pub(crate) pid: Pid,
+    pub(crate) call: Call,
+    pub(crate) begun: Moment,
+    pub(crate) ended: Option<Moment>,
+    pub(crate) outcome: Outcome,
+}
+
+impl Operation {
+    /// A write that was acknowledged.
+    pub(crate) fn acknowledged(&self) -> bool {
+        matches!((&self.call, &self.outcome), (Call::Write(_) | Call::Clear(_), Outcome::Done))
+    }
+
+    /// A write whose writer was told that it was certainly not applied.
+    pub(crate) fn certainly_not(&self) -> bool {
+        matches!(self.outcome, Outcome::Failed { effect: Effect::None, .. })
+    }
+}
+
+/// Everything that users did in a run. An operation's id is its place here; those of one handle are in the order of
+/// their submission.
+#[derive(Debug, Default)]
+pub(crate) struct History {
+    pub(crate) operations: Vec<Operation>,
+    order: u64,
+}
+
+impl Kernel {
+    fn moment(&mut self, pid: Pid) -> Moment {
+        self.history.order += 1;
+        Moment { order: self.history.order, version: self.disk.visible(), epoch: self.epoch(pid) }
+    }
+
+    /// The id of the next call, for its values to name.
+    pub(crate) fn next_operation(&self) -> usize {
+        self.history.operations.len()
+    }
+
+    pub(crate) fn begin(&mut self, pid: Pid, call: Call) -> usize {
+        let id = self.next_operation();
+        self.note(pid, "asks", id as u64, || format!("o{id}: {}", described(&call)));
+        let begun = self.moment(pid);
+        self.history.operations.push(Operation { pid, call, begun, ended: None, outcome: Outcome::Pending });
+        id
+    }
+
+    pub(crate) fn end(&mut self, id: usize, outcome: Outcome) {
+        let pid = self.history.operations[id].pid;
+        let ended = self.moment(pid);
+        self.note(pid, "gets", id as u64, || format!("o{id}: {}", told(&outcome)));
+        let operation = &mut self.history.operations[id];
+        operation.ended = Some(ended);
+        operation.outcome = outcome;
+    }
+}
+
+/// The outcome of a write.
+pub(crate) fn written(result: Result<()>) -> Outcome {
+    result.map_or_else(|error| failed(&error), |()| Outcome::Done)
+}
+
+pub(crate) fn failed(error: &Error) -> Outcome {
+    Outcome::Failed { code: error.code(), effect: error.effect() }
+}
+
+fn described(call: &Call) -> String {
+    let name = |key: &Bytes| crate::disk::show(key, Some(&Bytes::new())).trim_end_matches('=').to_owned();
+    match call {
+        Call::Read(keys) => format!("get {}", keys.iter().map(name).collect::<Vec<_>>().join(", ")),
+        Call::Write(changes) => {
+            let changes: Vec<_> = changes.iter().map(|(key, value)| crate::disk::show(key, value.as_ref())).collect();
+            format!("write {}", changes.join(", "))
+        }
+        Call::Clear(options) => format!("clear {options:?}"),
+    }
+}
+
+fn told(outcome: &Outcome) -> String {
+    match outcome {
+        Outcome::Values(values) => {
+            let text = |value: &Option<Bytes>| match value {
+                Some(value) => crate::disk::show(b"", Some(value)).trim_start_matches('=').to_owned(),
+                None => "-".to_owned(),
+            };
+            values.iter().map(text).collect::<Vec<_>>().join(", ")
+        }
+        Outcome::Failed { code, effect } => format!("{code}, effect {}", effect.as_str()),
+        outcome => format!("{outcome:?}"),
+    }
+}
