@@ -113,6 +113,21 @@ impl Builder {
         self
     }
 
+    /// Whether this process, while it leads, keeps account of its guests' writes so that they are applied exactly once
+    /// whatever leaders come and go; default `true`. It costs a small record with each group of writes. All processes should
+    /// agree on it: what a leader without did, the next one does not know.
+    pub fn sessions(mut self, sessions: bool) -> Self {
+        self.host.sessions = sessions;
+        self
+    }
+
+    /// How long the session of a guest that is gone without a word is remembered after its last write; default 24 hours. A
+    /// guest that was out of reach for longer gets an error of effect `Unknown` for writes that were on their way.
+    pub fn session_retention(mut self, retention: Duration) -> Self {
+        self.host.session_retention = retention;
+        self
+    }
+
     /// Judges and observes every write while this process leads: its own and its guests'.
     pub fn hook(mut self, hook: Arc<dyn WriteHook>) -> Self {
         self.host.hook = Some(hook);

@@ -258,9 +258,12 @@ impl Driver {
         // What waited here is applied before anything new, unless a leader that died had applied it already; guests are
         // served meanwhile.
         let session = self.guest.session();
-        let state = store.session_state(&session).await?;
-        let recorded = state.applied.is_some();
-        self.guest.promote(Arc::new(store.clone()), Some(state)).await;
+        let state = match self.host_options.sessions {
+            true => Some(store.session_state(&session).await?),
+            false => None,
+        };
+        let recorded = state.as_ref().is_some_and(|state| state.applied.is_some());
+        self.guest.promote(Arc::new(store.clone()), state).await;
         if recorded && !store.manifest().read_only {
             // From here on this process needs no record. One that stays is forgotten in time.
             let _ = store.forget_session(&session).await;

@@ -56,7 +56,8 @@ struct Link {
 
 impl Link {
     fn new(store: &MemoryLevel, legacy: bool) -> Self {
-        let config = host::Config { pid: 1, manifest: store.manifest(), merge_writes: true, max_frame: 1 << 20 };
+        let config =
+            host::Config { pid: 1, manifest: store.manifest(), merge_writes: true, max_frame: 1 << 20, sessions: true };
         Self {
             host: host::Machine::new(config),
             iterators: HashMap::new(),

@@ -28,6 +28,9 @@ pub struct HostOptions {
     pub max_connections: usize,
     /// How long leaving in good order may take before connections are cut.
     pub grace: Duration,
+    /// Keep sessions, so that writes of native guests are applied exactly once. It costs a small record with each group of
+    /// writes.
+    pub sessions: bool,
     /// How long the session of a guest that is gone without a word is kept after its last write. A guest that comes back
     /// later cannot find out which of its last writes were applied.
     pub session_retention: Duration,
@@ -43,6 +46,7 @@ impl Default for HostOptions {
             limits: Limits::default(),
             max_connections: 4096,
             grace: Duration::from_secs(2),
+            sessions: true,
             session_retention: Duration::from_hours(24),
             clock: SystemTime::now,
         }

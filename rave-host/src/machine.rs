@@ -16,28 +16,23 @@
 //!   that does not read costs that much, what the store gave beyond a frame, and no more.
 
 pub(crate) mod convert;
+mod greeting;
+mod iterators;
 mod session;
+mod writes;
 
 pub use session::SessionId;
 
 use bytes::{Bytes, BytesMut};
-use convert::{
-    FRAME_OVERHEAD, NOT_FOUND, Write, callback_error, counted, get_many_error, iterator_error, limit_of, merging_of,
-    operations_of, range_of, settled_of, size_of, too_large, write_of,
-};
+use convert::{FRAME_OVERHEAD, NOT_FOUND, Write, callback_error, counted, get_many_error, iterator_error, too_large};
+use iterators::Iter;
 use rave_core::{Batch, ClearOptions, Code, Effect, Entry, Error, IteratorOptions, Manifest, Position, Result};
 use rave_transport::wire::{
-    PROTOCOL_VERSION, Request, Response,
-    message::{
-        Callback, GetManyCallback, IteratorData, IteratorEnd, Leaving, MaybeValue, SessionState, StatusReply, Welcome,
-        capability,
-    },
+    Request, Response,
+    message::{Callback, GetManyCallback, Leaving, MaybeValue, SessionState, StatusReply},
 };
 use session::Progress;
-use std::{
-    collections::{BTreeMap, VecDeque},
-    ops::Bound,
-};
+use std::collections::{BTreeMap, VecDeque};
 
 /// Data frames of an iterator that may be unacknowledged.
 pub const CREDIT: u32 = 2;
@@ -148,6 +143,8 @@ pub struct Config {
     pub merge_writes: bool,
     /// Bytes of the largest frame taken, and sent unless the guest takes less.
     pub max_frame: usize,
+    /// Whether the guest may have a session, so that its writes are applied exactly once.
+    pub sessions: bool,
 }
 
 /// Who waits for the work under way.
@@ -187,29 +184,6 @@ struct Part {
     id: u32,
     number: Option<u64>,
     operations: usize,
-}
-
-#[derive(Debug)]
-struct Iter {
-    seq: u32,
-    keys: bool,
-    values: bool,
-    /// Data frames of this seq sent and not acknowledged.
-    unacknowledged: u32,
-    /// The end or an error was sent for this seq.
-    finished: bool,
-    /// Entries of the next page.
-    page: usize,
-    /// The guest's limit on the entries that its user gets.
-    limit: Option<u64>,
-    /// Entries that its user has got, as far as is known.
-    consumed: u64,
-    /// What the limit leaves for this seq. Pages are read ahead of the user, so a seek gives back what was not consumed.
-    left: Option<u64>,
-    /// A seek that the store has not seen yet.
-    seek: Option<Bytes>,
-    /// Fetched beyond what fits the last frame.
-    held: VecDeque<Entry>,
 }
 
 /// The host's side of one connection.
@@ -354,33 +328,6 @@ impl Machine {
         }
     }
 
-    fn next_page(&mut self) -> Option<Work> {
-        loop {
-            let ready = |iter: &Iter| !iter.finished && iter.unacknowledged < CREDIT;
-            let after = (Bound::Excluded(self.last_turn), Bound::Unbounded);
-            let turns = self.iterators.range(after).chain(self.iterators.iter());
-            let id = *turns.into_iter().find(|(_, iter)| ready(iter))?.0;
-            let iter = self.iterators.get_mut(&id)?;
-            self.last_turn = id;
-            if !iter.held.is_empty() {
-                self.send_page(id);
-                continue;
-            }
-            let page = match iter.left {
-                Some(0) => {
-                    let seq = iter.seq;
-                    iter.finished = true;
-                    self.send(&Response::IteratorEnd(IteratorEnd { id, seq }));
-                    continue;
-                }
-                Some(left) => iter.page.min(usize::try_from(left).unwrap_or(usize::MAX)),
-                None => iter.page,
-            };
-            self.waiting = Some(Waiting::Page { id, seq: iter.seq });
-            return Some(Work::Page { id, seek: iter.seek.take(), page });
-        }
-    }
-
     fn begin(&mut self, request: Request) -> Option<(Waiting, Work)> {
         Some(match request {
             Request::Get(get) => {
@@ -400,23 +347,7 @@ impl Machine {
                 (Waiting::Gets(ids), work)
             }
             Request::Put(_) | Request::Del(_) | Request::Batch(_) => return self.begin_write(request),
-            Request::Clear(clear) => {
-                let number = self.number_of(clear.number);
-                if self.is_known(number, clear.id) {
-                    return None;
-                }
-                let options = clear.options.unwrap_or_default();
-                let options = ClearOptions {
-                    range: range_of(&options),
-                    reverse: options.reverse.unwrap_or(false),
-                    limit: limit_of(&options),
-                    sync: clear.sync.unwrap_or(false),
-                    and_write: operations_of(clear.ops),
-                    ..ClearOptions::default()
-                };
-                let record = self.record(number);
-                (Waiting::Write { id: clear.id, number }, Work::Clear { options, record })
-            }
+            Request::Clear(clear) => return self.begin_clear(clear),
             Request::GetMany(get) => {
                 if get.keys.is_empty() {
                     // Also the probe that follows a hello: answered without troubling the store.
@@ -426,55 +357,9 @@ impl Machine {
                 }
                 (Waiting::GetMany { id: get.id, wanted: get.keys.len() }, Work::GetMany(get.keys))
             }
-            Request::Iterator(open) => {
-                if !self.iterators.contains_key(&open.id) && self.iterators.len() >= MAX_ITERATORS {
-                    let error = Error::not_supported(format_args!("opening more than {MAX_ITERATORS} iterators"));
-                    self.send(&iterator_error(open.id, open.seq, &error));
-                    return None;
-                }
-                let range = open.options.unwrap_or_default();
-                let options = IteratorOptions {
-                    range: range_of(&range),
-                    reverse: range.reverse.unwrap_or(false),
-                    // Counted here: the store would count what was read ahead.
-                    limit: None,
-                    keys: range.keys.unwrap_or(true),
-                    values: range.values.unwrap_or(true),
-                    snapshot: None,
-                    internal: range.internal.unwrap_or(false),
-                };
-                let position =
-                    Position { delivered: open.consumed.unwrap_or(0), bookmark: open.bookmark, seek: open.seek };
-                let limit = limit_of(&range);
-                let left = limit.map(|limit| limit.saturating_sub(position.delivered));
-                let page = left.map_or(FIRST_PAGE, |left| FIRST_PAGE.min(usize::try_from(left).unwrap_or(usize::MAX)));
-                let iter = Iter {
-                    seq: open.seq,
-                    keys: options.keys,
-                    values: options.values,
-                    unacknowledged: 0,
-                    finished: false,
-                    page: FIRST_PAGE,
-                    limit,
-                    consumed: position.delivered,
-                    left,
-                    seek: None,
-                    held: VecDeque::new(),
-                };
-                self.iterators.insert(open.id, iter);
-                let waiting = Waiting::Page { id: open.id, seq: open.seq };
-                (waiting, Work::Open { id: open.id, options: Box::new(options), position, page })
-            }
+            Request::Iterator(open) => return self.open(open),
             Request::IteratorSeek(seek) => {
-                if let Some(iter) = self.iterators.get_mut(&seek.id) {
-                    iter.seq = seek.seq;
-                    iter.unacknowledged = 0;
-                    iter.finished = false;
-                    iter.consumed = seek.consumed.unwrap_or(iter.consumed);
-                    iter.left = iter.limit.map(|limit| limit.saturating_sub(iter.consumed));
-                    iter.seek = Some(seek.target.unwrap_or_default());
-                    iter.held.clear();
-                }
+                self.seek(seek);
                 return None;
             }
             Request::IteratorClose(close) => {
@@ -486,30 +371,7 @@ impl Machine {
                 ids.iter().for_each(|id| drop(self.iterators.remove(id)));
                 (Waiting::Nobody, Work::Close(ids))
             }
-            Request::Hello(hello) => {
-                if std::mem::replace(&mut self.greeted, true) {
-                    self.fault = Some("the guest greeted twice".to_owned());
-                    return None;
-                }
-                let own = self.config.max_frame;
-                let taken = hello.max_frame.map_or(usize::MAX, |bytes| usize::try_from(bytes).unwrap_or(usize::MAX));
-                self.config.max_frame = own.min(taken);
-                self.own_frame = own;
-                let Some(session) = &hello.session else {
-                    self.welcome(hello.version, None);
-                    return None;
-                };
-                let session = match session::id_of(session) {
-                    Ok(session) => session,
-                    Err(error) => {
-                        self.turn_away(hello.version, &error);
-                        return None;
-                    }
-                };
-                let (attempt, next) = (hello.attempt.unwrap_or(0), hello.next.unwrap_or(0));
-                let waiting = Waiting::Resume { version: hello.version, settled: hello.settled.unwrap_or(0) };
-                (waiting, Work::Resume { session, attempt, next })
-            }
+            Request::Hello(hello) => return self.greet(&hello),
             Request::Goodbye(_) => {
                 self.finished = true;
                 self.progress.take()?;
@@ -518,119 +380,6 @@ impl Machine {
             Request::Status(status) => (Waiting::Status(status.id), Work::Status),
             Request::IteratorAck(_) | Request::Unknown(_) => return None,
         })
-    }
-
-    /// A write, and those behind it that can be done with it in one step.
-    fn begin_write(&mut self, request: Request) -> Option<(Waiting, Work)> {
-        if let (Some(progress), Some(settled)) = (&mut self.progress, settled_of(&request)) {
-            progress.settled(settled);
-        }
-        let merging = merging_of(&request);
-        let Write { id, mut batch, sync, number } = match write_of(request) {
-            Ok(write) => write,
-            Err((id, error)) => {
-                self.send(&callback_error(id, &error));
-                return None;
-            }
-        };
-        let mut number = self.number_of(number);
-        if self.is_known(number, id) {
-            return None;
-        }
-        let mut parts = vec![Part { id, number, operations: batch.len() }];
-        let mut bytes = batch.byte_len();
-        while merging.is_some()
-            && self.config.merge_writes
-            && batch.len() < MERGED_OPERATIONS
-            && bytes < MERGED_BYTES
-            && let Some((sync_too, next)) = self.queue.front().and_then(merging_of)
-            && sync_too == sync
-            // In a session only what goes on in it.
-            && self.number_of(next).is_some() == number.is_some()
-            && (number.is_none() || next > number)
-            && let Some(request) = self.queue.pop_front()
-        {
-            if let (Some(progress), Some(settled)) = (&mut self.progress, settled_of(&request)) {
-                progress.settled(settled);
-            }
-            let Ok(more) = write_of(request) else { break };
-            number = self.number_of(more.number);
-            parts.push(Part { id: more.id, number, operations: more.batch.len() });
-            bytes += more.batch.byte_len();
-            batch.append(more.batch);
-        }
-        let waiting = match parts.as_slice() {
-            [_] => Waiting::Write { id, number },
-            _ => Waiting::Merged { parts, batch: batch.clone(), sync },
-        };
-        Some((waiting, self.write(batch, sync, number)))
-    }
-
-    fn write(&self, batch: Batch, sync: bool, number: Option<u64>) -> Work {
-        // Nothing comes of conditions alone that would have to be remembered: asked again, they are checked again.
-        let record = if batch.len() == 0 { None } else { self.record(number) };
-        Work::Write { batch, sync, record }
-    }
-
-    /// The number of a write, if the guest has a session.
-    fn number_of(&self, number: Option<u64>) -> Option<u64> {
-        number.filter(|_| self.progress.is_some())
-    }
-
-    fn record(&self, number: Option<u64>) -> Option<SessionState> {
-        Some(self.progress.as_ref()?.with(number?))
-    }
-
-    /// Answers a write that was worked off before.
-    fn is_known(&mut self, number: Option<u64>, id: u32) -> bool {
-        match (&self.progress, number) {
-            (Some(progress), Some(number)) if !progress.is_new(number) => {
-                let answer = progress.answer(number, id);
-                self.send(&answer);
-                self.served += 1;
-                true
-            }
-            _ => false,
-        }
-    }
-
-    fn welcome(&mut self, version: u32, session: Option<SessionState>) {
-        let manifest = &self.config.manifest;
-        let bits = [
-            (manifest.implicit_snapshots, capability::IMPLICIT_SNAPSHOTS),
-            (manifest.permanence, capability::PERMANENCE),
-            (manifest.sync_writes, capability::SYNC_WRITES),
-            (manifest.atomic_clear, capability::ATOMIC_CLEAR),
-            (manifest.read_only, capability::READ_ONLY),
-            (manifest.conditions, capability::CONDITIONS),
-        ];
-        let capabilities = bits.iter().filter(|(is, _)| *is).fold(0, |all, (_, bit)| all | bit);
-        let welcome = Welcome {
-            version: version.min(PROTOCOL_VERSION),
-            pid: Some(self.config.pid),
-            store: Some(manifest.store.to_string()),
-            capabilities: Some(capabilities),
-            max_frame: Some(self.own_frame as u64),
-            session,
-            ..Welcome::default()
-        };
-        self.send(&Response::Welcome(welcome));
-    }
-
-    /// The guest's session is refused.
-    fn turn_away(&mut self, version: u32, error: &Error) {
-        let message = error.full_message();
-        let welcome = Welcome {
-            version: version.min(PROTOCOL_VERSION),
-            pid: Some(self.config.pid),
-            error: Some(error.code().as_str().to_owned()),
-            message: Some(message.clone()),
-            ..Welcome::default()
-        };
-        self.send(&Response::Welcome(welcome));
-        // A guest takes the answer to what it asks behind its greeting for the end of the greeting.
-        self.send(&Response::GetManyCallback(GetManyCallback::default()));
-        self.fault = Some(message);
     }
 
     /// The work under way is done.
@@ -665,23 +414,6 @@ impl Machine {
             }
             (Waiting::Nobody, Outcome::Closed) => {}
             (waiting, outcome) => debug_assert!(false, "{outcome:?} does not answer {waiting:?}"),
-        }
-    }
-
-    fn written(&mut self, id: u32, number: Option<u64>, result: &Result<()>) {
-        self.served += 1;
-        if let (Some(progress), Some(number)) = (&mut self.progress, number) {
-            match result {
-                Ok(()) => progress.applied(number),
-                Err(error) => progress.refused(number, error),
-            }
-            if progress.overflows() {
-                self.fault = Some("the guest sends more writes than it takes answers".to_owned());
-            }
-        }
-        match result {
-            Ok(()) => self.send(&Response::Callback(Callback { id, ..Default::default() })),
-            Err(error) => self.send(&callback_error(id, error)),
         }
     }
 
@@ -723,60 +455,6 @@ impl Machine {
             }
             Err(error) => self.send(&get_many_error(id, &error)),
         }
-    }
-
-    fn page(&mut self, id: u32, seq: u32, result: Result<Vec<Entry>>) {
-        // The guest may have moved or closed the iterator meanwhile; it drops what belongs to an older seq.
-        let Some(iter) = self.iterators.get_mut(&id).filter(|iter| iter.seq == seq) else { return };
-        match result {
-            Ok(entries) if entries.is_empty() => {
-                iter.finished = true;
-                self.send(&Response::IteratorEnd(IteratorEnd { id, seq }));
-            }
-            Ok(entries) => {
-                let bytes: usize = entries.iter().map(size_of).sum();
-                iter.page = (PAGE_BYTES * entries.len() / bytes.max(1)).clamp(1, MAX_PAGE);
-                iter.held = entries.into();
-                self.send_page(id);
-            }
-            Err(error) => {
-                iter.finished = true;
-                self.send(&iterator_error(id, seq, &error));
-            }
-        }
-    }
-
-    /// Sends a frame of what is held: about a page, and at least one entry. The rest waits for credit, for a store gives
-    /// as many entries as it is asked for, however large they have become.
-    fn send_page(&mut self, id: u32) {
-        let Some(iter) = self.iterators.get_mut(&id) else { return };
-        let (mut data, mut bytes, mut count) = (Vec::new(), 0, 0);
-        // A page whose entries are a little larger than expected still goes out whole.
-        while let Some(size) = iter.held.front().map(size_of)
-            && (count == 0 || bytes + size <= 2 * PAGE_BYTES.min(self.config.max_frame / 4))
-            && let Some(entry) = iter.held.pop_front()
-        {
-            if count == 0 && size + FRAME_OVERHEAD > self.config.max_frame {
-                let error = too_large(size, self.config.max_frame);
-                let seq = iter.seq;
-                iter.held.clear();
-                iter.finished = true;
-                return self.send(&iterator_error(id, seq, &error));
-            }
-            bytes += size;
-            count += 1;
-            if iter.keys {
-                data.push(entry.key);
-            }
-            if iter.values {
-                data.push(entry.value);
-            }
-        }
-        iter.unacknowledged += 1;
-        iter.left = iter.left.map(|left| left.saturating_sub(count));
-        let seq = iter.seq;
-        self.served += count;
-        self.send(&Response::IteratorData(IteratorData { id, seq, data }));
     }
 
     fn send(&mut self, response: &Response) {

@@ -86,8 +86,7 @@ pub(super) fn settled_of(request: &Request) -> Option<u64> {
     match request {
         Request::Put(message::Put { settled, .. })
         | Request::Del(message::Del { settled, .. })
-        | Request::Batch(message::Batch { settled, .. })
-        | Request::Clear(message::Clear { settled, .. }) => *settled,
+        | Request::Batch(message::Batch { settled, .. }) => *settled,
         _ => None,
     }
 }

@@ -4,15 +4,18 @@ use super::*;
 use rave_core::Operation;
 use rave_transport::wire::message::{self, RangeOptions};
 use rave_transport::wire::{
-    FrameDecoder, Limits,
-    message::{BatchOperation, Del, Get, GetMany, Hello, IteratorAck, IteratorClose, IteratorSeek, Put, StatusRequest},
+    FrameDecoder, Limits, PROTOCOL_VERSION,
+    message::{
+        BatchOperation, Del, Get, GetMany, Hello, IteratorAck, IteratorClose, IteratorSeek, Put, StatusRequest,
+        capability,
+    },
 };
 
 const FRAME: usize = 1 << 20;
 
 fn host_with(merge_writes: bool, max_frame: usize) -> Machine {
     let manifest = Manifest { store: "s".into(), permanence: true, sync_writes: true, ..Manifest::default() };
-    Machine::new(Config { pid: 42, manifest, merge_writes, max_frame })
+    Machine::new(Config { pid: 42, manifest, merge_writes, max_frame, sessions: true })
 }
 
 fn host() -> Machine {
