@@ -57,6 +57,11 @@ const STEPS: &[Step] = &[
         run: sim,
     },
     Step { name: "demo", what: "`cargo run --release -- demo`", run: demo },
+    Step {
+        name: "torture",
+        what: "`cargo xtask torture` for a minute, and the tests of what checks its histories",
+        run: torture,
+    },
     Step { name: "bench", what: "`cargo xtask bench --quick`: it runs; its figures are for reading", run: bench },
 ];
 
@@ -141,6 +146,12 @@ fn sim() -> Result<()> {
 
 fn interop() -> Result<()> {
     execute(&mut cargo(&["xtask", "interop"]), 40 * MINUTE)
+}
+
+fn torture() -> Result<()> {
+    let tests = ["test", "--release", "--package", "xtask", "--features", "torture", "--bin", "torture"];
+    execute(&mut cargo(&tests), 15 * MINUTE)?;
+    execute(&mut cargo(&["xtask", "torture", "--minutes", "0.75"]), 15 * MINUTE)
 }
 
 fn bench() -> Result<()> {

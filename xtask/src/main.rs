@@ -9,6 +9,7 @@ mod interop;
 mod licences;
 mod node;
 mod sim;
+mod torture;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
@@ -32,6 +33,8 @@ enum Chore {
     Interop(interop::Options),
     /// Simulate groups of processes with faults: `--seeds N`, `--seed S` to replay one, `--minutes M`, `--threads T`.
     Sim(sim::Options),
+    /// Kill, freeze and starve many processes on one database, and check all that they were told.
+    Torture(torture::Options),
 }
 
 fn main() -> Result<ExitCode> {
@@ -40,5 +43,6 @@ fn main() -> Result<ExitCode> {
         Chore::Bench(options) => bench::run(&options),
         Chore::Interop(options) => interop::run(&options),
         Chore::Sim(options) => sim::run(&options),
+        Chore::Torture(options) => torture::run(&options),
     }
 }
