@@ -1,9 +1,10 @@
 //! One connection: bytes to the machine, its frames to the wire.
 
 use crate::{
-    guest::{Shared, new_session},
+    guest::new_session,
     machine,
     ping::{Due, Watch},
+    shared::Shared,
 };
 use bytes::BytesMut;
 use rave_core::{Event, Manifest, process_name};

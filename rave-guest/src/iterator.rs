@@ -1,6 +1,6 @@
 //! Iterators of a guest, over connections and promotions.
 
-use crate::{Guest, RetryPolicy, guest::deadline_passed, machine::Taken};
+use crate::{Guest, RetryPolicy, machine::Taken, operations::deadline_passed};
 use async_trait::async_trait;
 use rave_core::{Bytes, Code, Effect, Entry, Error, IteratorOptions, LevelIterator, Position, Result, resume_iterator};
 use std::{sync::Arc, time::Duration};

@@ -12,9 +12,13 @@
 mod driver;
 mod guest;
 mod iterator;
+mod level;
 pub mod machine;
+mod operations;
 mod ping;
 mod policy;
+mod promotion;
+mod shared;
 
 pub use driver::{Disconnect, LeaderInfo};
 pub use guest::{Guest, GuestOptions};

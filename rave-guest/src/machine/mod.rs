@@ -24,8 +24,10 @@
 //! - An iterator goes on behind the last key that the *user* got. What was received and not delivered is thrown away.
 
 mod iterators;
+mod link;
 mod operation;
 mod requests;
+mod sending;
 mod session;
 
 pub use iterators::Taken;
@@ -33,15 +35,13 @@ pub use operation::{Operation, Reply};
 pub use session::SessionId;
 
 use crate::RetryPolicy;
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use iterators::Iterators;
-use rave_core::{Code, Effect, Error, Manifest, Result};
+use rave_core::{Effect, Error, Manifest, Result};
 use rave_transport::wire::{
-    MAX_UNSETTLED_WRITES, PROTOCOL_VERSION, Request, Response,
-    message::{self, SessionState, Welcome, capability},
+    Request, Response,
+    message::{self, Welcome},
 };
-use requests::Numbering;
-use session::Fate;
 use std::collections::BTreeMap;
 
 /// Operations and bytes of writes that become one batch for a legacy leader.
@@ -319,113 +319,6 @@ impl<T> Machine<T> {
         self.pending.first_key_value().map_or(self.next, |(number, _)| *number)
     }
 
-    /// There is a connection: greet. `spare` is a new session's id, in case the leader refuses this one.
-    pub fn connected(&mut self, pid: u32, spare: SessionId) {
-        self.attempt += 1;
-        self.spare = spare;
-        self.output.clear();
-        self.leaving = false;
-        self.link = Link::Greeting { welcome: None };
-        let hello = message::Hello {
-            version: PROTOCOL_VERSION,
-            pid: Some(pid),
-            max_frame: Some(self.max_frame as u64),
-            session: Some(Bytes::copy_from_slice(&self.session)),
-            attempt: Some(self.attempt),
-            next: Some(self.next),
-            settled: Some(self.settled()),
-        };
-        Request::Hello(hello).encode(&mut self.output);
-        ask(&mut self.output);
-    }
-
-    /// The connection is gone. What was under way is kept for the next one or fails, as the policy says.
-    pub fn disconnected(&mut self, reason: &str) {
-        self.output.clear();
-        // A leader that left in good order has answered everything that it applied.
-        let given_back = self.leaving;
-        let greeted = matches!(self.link, Link::Up(_));
-        self.link = Link::Down;
-        self.leaving = false;
-        let lost = Error::new(Code::ConnectionLost, format!("the connection to the leader was lost: {reason}"));
-        let fails = |pending: &Pending<T>| match pending.policy {
-            RetryPolicy::Always => false,
-            // Of what was numbered, the next leader tells whether it was applied.
-            RetryPolicy::Safe => pending.effect() == Effect::Unknown && pending.numbered.is_none(),
-            // A connection that never got as far as a greeting leads to no leader that could be lost.
-            RetryPolicy::Never => greeted,
-        };
-        self.unsent = 0;
-        self.in_flight = 0;
-        self.written.clear();
-        self.apart = 0;
-        self.unanswered_writes = 0;
-        self.stuck = None;
-        self.pending.retain(|_, pending| pending.token.is_some());
-        for pending in self.pending.values_mut() {
-            // What one leader may have applied stays uncertain, also if a later one gives it back.
-            pending.uncertain |= pending.on_wire && !given_back;
-            pending.on_wire = false;
-        }
-        for number in self.numbers_of(fails) {
-            self.settle(number, |pending| Err(lost.clone().with_effect(pending.effect())));
-        }
-        self.iterators.disconnected(greeted.then_some(&lost));
-    }
-
-    /// Completes an operation that is not on the wire.
-    fn settle(&mut self, number: u64, result: impl FnOnce(&Pending<T>) -> Result<Reply>) {
-        let Some(pending) = self.pending.remove(&number) else { return };
-        let result = result(&pending);
-        if let Some(token) = pending.token {
-            self.awaited -= 1;
-            self.completed.push((token, result));
-        }
-    }
-
-    /// Somebody who has taken over from lost leaders tells how far they got with the writes of this session; `None` if
-    /// that cannot be known. What they settled is completed; what they did not is certain not to be applied.
-    pub fn resume(&mut self, state: Option<&SessionState>) {
-        for number in self.numbers_of(|pending| pending.uncertain && pending.operation.is_write()) {
-            let Some(pending) = self.pending.get_mut(&number) else { continue };
-            match (pending.numbered, state) {
-                (Some(forgotten), Some(state)) => match session::fate(&pending.operation, number, forgotten, state) {
-                    Fate::Settled(result) => self.settle(number, |_| result),
-                    Fate::Open => pending.uncertain = false,
-                },
-                _ if pending.policy == RetryPolicy::Always => {
-                    // It may be applied once more, and then all that came after it has to be applied once more: what is
-                    // recorded of the session says nothing of them any longer.
-                    if pending.numbered.take().is_some() {
-                        self.change_session();
-                    }
-                }
-                _ => self.settle(number, |_| Err(session::lost())),
-            }
-        }
-    }
-
-    /// What is recorded of the session so far does not concern this handle any more.
-    fn change_session(&mut self) {
-        self.session = self.spare;
-        self.attempt = 0;
-        self.untold = None;
-    }
-
-    /// The leader refuses the session: what it may have applied stays unknown, the rest goes on under another id.
-    fn renew(&mut self) {
-        let in_doubt = |pending: &Pending<T>| pending.uncertain && pending.numbered.is_some();
-        for number in self.numbers_of(in_doubt) {
-            self.settle(number, |_| Err(session::lost()));
-        }
-        self.change_session();
-        self.stuck = Some("the leader refused the session");
-    }
-
-    fn numbers_of(&self, which: impl Fn(&Pending<T>) -> bool) -> Vec<u64> {
-        self.pending.iter().filter(|(_, pending)| which(pending)).map(|(number, _)| *number).collect()
-    }
-
     /// The leader sent a message.
     ///
     /// Errors: it breaks the protocol; the connection must end.
@@ -462,253 +355,8 @@ impl<T> Machine<T> {
         Ok(())
     }
 
-    fn greeted(&mut self) {
-        let Link::Greeting { welcome } = &mut self.link else { return };
-        let welcome = welcome.take();
-        if welcome.as_ref().is_some_and(|welcome| welcome.error.is_some()) {
-            return self.renew();
-        }
-        let state = welcome.as_ref().and_then(|welcome| welcome.session.clone());
-        let leader = match welcome {
-            Some(welcome) => {
-                let bits = welcome.capabilities.unwrap_or(0);
-                Leader {
-                    legacy: false,
-                    pid: welcome.pid,
-                    max_frame: welcome.max_frame.and_then(|bytes| usize::try_from(bytes).ok()),
-                    forgotten: state.as_ref().map(|state| state.forgotten.unwrap_or(0)),
-                    manifest: Manifest {
-                        store: welcome.store.unwrap_or_default().into(),
-                        implicit_snapshots: bits & capability::IMPLICIT_SNAPSHOTS != 0,
-                        permanence: bits & capability::PERMANENCE != 0,
-                        sync_writes: bits & capability::SYNC_WRITES != 0,
-                        atomic_clear: bits & capability::ATOMIC_CLEAR != 0,
-                        conditions: bits & capability::CONDITIONS != 0,
-                        exactly_once: state.is_some(),
-                        read_only: bits & capability::READ_ONLY != 0,
-                        ..Manifest::default()
-                    },
-                }
-            }
-            None => Leader {
-                legacy: true,
-                pid: None,
-                max_frame: None,
-                forgotten: None,
-                // What every store of the JavaScript family does.
-                manifest: Manifest {
-                    store: "legacy".into(),
-                    implicit_snapshots: true,
-                    permanence: true,
-                    legacy: true,
-                    ..Manifest::default()
-                },
-            },
-        };
-        self.link = Link::Up(leader);
-        self.untold = None;
-        self.resume(state.as_ref());
-        self.pump();
-    }
-
     fn is_legacy(&self) -> bool {
         self.leader().is_some_and(|leader| leader.legacy)
-    }
-
-    /// Sends what is next, as far as there is room.
-    fn pump(&mut self) {
-        while self.unsent < self.next && self.ready() {
-            let Some((&number, pending)) = self.pending.range(self.unsent..).next() else {
-                self.unsent = self.next;
-                break;
-            };
-            let (legacy, write) = (self.is_legacy(), pending.operation.is_write());
-            let alone = legacy && (write || !self.written.is_empty());
-            if write && self.unanswered_writes >= MAX_UNSETTLED_WRITES {
-                break;
-            }
-            // One request may go out whatever its size.
-            if self.in_flight > 0 && (alone || self.in_flight.saturating_add(pending.cost) > self.window) {
-                break;
-            }
-            if legacy && write && self.send_merged(number) {
-                continue;
-            }
-            self.unsent = number + 1;
-            self.send(number);
-        }
-        self.open_iterators();
-    }
-
-    /// Sends several writes, from number `first` on, as one batch; whether there are several.
-    fn send_merged(&mut self, first: u64) -> bool {
-        let Link::Up(leader) = &self.link else { return false };
-        if first < self.apart {
-            return false;
-        }
-        let (mut numbers, mut operations, mut bytes) = (Vec::new(), Vec::new(), 0);
-        let bound = MERGED_BYTES.min(self.window).min(self.max_frame);
-        for (&number, pending) in self.pending.range(first..) {
-            // An operation's cost is more than what it takes in a frame.
-            let Operation::Write { batch, sync: false } = &pending.operation else { break };
-            if batch.conditions().len() > 0 {
-                break;
-            }
-            if operations.len() + batch.len() > MERGED_OPERATIONS || bytes + pending.cost > bound {
-                break;
-            }
-            bytes += pending.cost;
-            numbers.push(number);
-            operations.extend(batch.operations().cloned());
-        }
-        if numbers.len() < 2 {
-            return false;
-        }
-        let batch = Operation::Write { batch: operations.into_iter().collect(), sync: false };
-        let start = self.output.len();
-        if requests::encode(&batch, first as u32, Numbering::default(), leader, &mut self.output).is_err() {
-            self.output.truncate(start);
-            return false;
-        }
-        for number in &numbers {
-            if let Some(pending) = self.pending.get_mut(number) {
-                pending.on_wire = true;
-                pending.numbered = None;
-                self.unsent = number + 1;
-            }
-        }
-        self.in_flight += bytes;
-        self.written = numbers;
-        true
-    }
-
-    /// Asks for the first entries of those iterators before which nothing has to be done first.
-    fn open_iterators(&mut self) {
-        if !self.ready() || !self.iterators.any_due() {
-            return;
-        }
-        // A native leader keeps the order in which it gets things.
-        let legacy = self.is_legacy();
-        let obstacle = match legacy {
-            true => self.pending.iter().find(|(_, pending)| pending.operation.is_write()),
-            false => self.pending.range(self.unsent..).next(),
-        };
-        let before = obstacle.map_or(u64::MAX, |(number, _)| *number);
-        self.iterators.open_due(legacy, before, &mut self.output);
-    }
-
-    fn send(&mut self, number: u64) {
-        let Link::Up(leader) = &self.link else { return };
-        let legacy = leader.legacy;
-        let settled = self.settled();
-        let Some(pending) = self.pending.get_mut(&number) else { return };
-        let start = self.output.len();
-        let write = pending.operation.is_write();
-        let mut numbering = Numbering::default();
-        if write && leader.forgotten.is_some() {
-            numbering.number = Some(number);
-            numbering.settled = self.untold.is_some().then_some(settled);
-        }
-        // The low 32 bits are the id on the wire.
-        let sent = requests::encode(&pending.operation, number as u32, numbering, leader, &mut self.output);
-        let sent = sent.and_then(|()| {
-            let size = self.output.len() - start;
-            let most = leader.max_frame.unwrap_or(usize::MAX).min(self.max_frame);
-            if size > most {
-                let message = format!("a request of {size} bytes does not fit a frame of {most} bytes");
-                return Err(Error::new(Code::InvalidValue, message));
-            }
-            Ok(())
-        });
-        match sent {
-            Ok(()) => {
-                pending.on_wire = true;
-                self.in_flight += pending.cost;
-                if write {
-                    self.sent = self.sent.max(number + 1);
-                    pending.numbered = leader.forgotten;
-                    self.unanswered_writes += 1;
-                    self.untold = self.untold.filter(|refused| settled <= *refused);
-                }
-                if legacy && write {
-                    self.written = vec![number];
-                }
-            }
-            Err(error) => {
-                let effect = pending.effect();
-                self.output.truncate(start);
-                if let Some(token) = self.pending.remove(&number).and_then(|pending| pending.token) {
-                    self.awaited -= 1;
-                    self.completed.push((token, Err(error.with_effect(effect))));
-                }
-            }
-        }
-    }
-
-    fn complete(&mut self, id: u32, reply: impl FnOnce(&Operation) -> Result<Reply>) {
-        // Everything pending lies within 2^32 numbers of the oldest.
-        let Some((&oldest, _)) = self.pending.first_key_value() else { return };
-        let number = oldest + u64::from(id.wrapping_sub(oldest as u32));
-        let Some(pending) = self.pending.get(&number).filter(|pending| pending.on_wire) else { return };
-        let reply = reply(&pending.operation);
-        if self.written.first() == Some(&number) {
-            let written = std::mem::take(&mut self.written);
-            match &reply {
-                Err(error) if written.len() > 1 && error.effect() == Effect::None => self.separate(&written),
-                _ => written.iter().for_each(|number| self.finish(*number, reply.clone())),
-            }
-        } else if !self.written.contains(&number) {
-            self.finish(number, reply);
-        }
-        self.pump();
-    }
-
-    fn finish(&mut self, number: u64, reply: Result<Reply>) {
-        let Some(pending) = self.pending.remove(&number) else { return };
-        self.in_flight -= pending.cost;
-        if pending.operation.is_write() {
-            self.unanswered_writes = self.unanswered_writes.saturating_sub(1);
-            if reply.is_err() {
-                self.untold = Some(number);
-            }
-        }
-        let reply = reply.map_err(|error| pending.judge(error));
-        if let Some(token) = pending.token {
-            self.awaited -= 1;
-            self.completed.push((token, reply));
-        }
-    }
-
-    /// A batch of writes was refused as a whole, perhaps for one of them: each has to be tried by itself.
-    fn separate(&mut self, written: &[u64]) {
-        for number in written {
-            let Some(pending) = self.pending.get_mut(number) else { continue };
-            self.in_flight -= pending.cost;
-            pending.on_wire = false;
-            if pending.token.is_none() {
-                self.pending.remove(number);
-            }
-        }
-        if let (Some(first), Some(last)) = (written.first(), written.last()) {
-            self.unsent = *first;
-            self.apart = last + 1;
-        }
-    }
-
-    /// The handle closes and will not come back: the leader may forget its session, and hangs up. Whether there is anything
-    /// to forget.
-    pub fn goodbye(&mut self) -> bool {
-        let known = self.sent > 0 && self.ready() && self.leader().is_some_and(|leader| leader.forgotten.is_some());
-        if known {
-            Request::Goodbye(message::Goodbye {}).encode(&mut self.output);
-            self.leaving = true;
-        }
-        known
-    }
-
-    /// Whether there is a connection.
-    pub fn is_connected(&self) -> bool {
-        !matches!(self.link, Link::Down)
     }
 
     /// Opens an iterator; its first entries are asked for now, or as soon as there is a leader. Under

@@ -1,0 +1,126 @@
+//! The guest as a database.
+
+use crate::{
+    Guest, RetryPolicy,
+    iterator::GuestIterator,
+    machine::{Operation, Reply},
+    operations::unexpected,
+};
+use async_trait::async_trait;
+use rave_core::{
+    AbstractLevel, Batch, Bytes, ClearOptions, Code, Error, Event, EventStream, IteratorOptions, LevelIterator,
+    Manifest, ReadOptions, Result, Snapshot, Status, WriteOptions,
+};
+use std::sync::Arc;
+
+fn no_snapshots() -> Error {
+    Error::not_supported("an explicit snapshot of a shared database")
+}
+
+#[async_trait]
+impl AbstractLevel for Guest {
+    /// What the leader offers. Explicit snapshots are never among it: they could not outlive their leader.
+    fn manifest(&self) -> Manifest {
+        let state = self.shared.lock();
+        let read_only = state.manifest.read_only || self.shared.options.read_only;
+        // Without retries a write is applied at most once.
+        let exactly_once = state.manifest.exactly_once && self.retry() != RetryPolicy::Never;
+        Manifest { explicit_snapshots: false, exactly_once, read_only, ..state.manifest.clone() }
+    }
+
+    fn status(&self) -> Status {
+        self.shared.lock().status
+    }
+
+    fn events(&self) -> EventStream {
+        self.shared.events.subscribe()
+    }
+
+    async fn get_opts(&self, key: Bytes, options: ReadOptions) -> Result<Option<Bytes>> {
+        if options.snapshot.is_some() {
+            return Err(no_snapshots());
+        }
+        match self.run_operation(Operation::Get(key)).await? {
+            Reply::Value(value) => Ok(value),
+            _ => Err(unexpected()),
+        }
+    }
+
+    async fn get_many_opts(&self, keys: Vec<Bytes>, options: ReadOptions) -> Result<Vec<Option<Bytes>>> {
+        if options.snapshot.is_some() {
+            return Err(no_snapshots());
+        }
+        match self.run_operation(Operation::GetMany(keys)).await? {
+            Reply::Values(values) => Ok(values),
+            _ => Err(unexpected()),
+        }
+    }
+
+    async fn write_opts(&self, batch: Batch, options: WriteOptions) -> Result<()> {
+        if batch.is_empty() {
+            return self.check_open_now();
+        }
+        self.refuse_write()?;
+        batch.validate()?;
+        let announces = batch.len() > 0 && self.shared.events.has_listeners();
+        let announced = announces.then(|| Arc::new(batch.clone()));
+        self.run_operation(Operation::Write { batch, sync: options.sync }).await?;
+        if let Some(batch) = announced {
+            self.shared.events.emit(|| Event::Write(batch));
+        }
+        Ok(())
+    }
+
+    async fn clear_opts(&self, options: ClearOptions) -> Result<()> {
+        if options.snapshot.is_some() {
+            return Err(no_snapshots());
+        }
+        self.refuse_write()?;
+        if !options.except.is_empty() {
+            return Err(Error::not_supported("a clear of a shared database that leaves parts of its range"));
+        }
+        if options.and_write.conditions().len() > 0 {
+            return Err(Error::new(Code::InvalidBatch, "a clear takes no conditions"));
+        }
+        self.run_operation(Operation::Clear(options.clone())).await?;
+        self.shared.events.emit(|| Event::Clear(Arc::new(options)));
+        Ok(())
+    }
+
+    async fn iterator_opts(&self, options: IteratorOptions) -> Result<Box<dyn LevelIterator>> {
+        if options.snapshot.is_some() {
+            return Err(no_snapshots());
+        }
+        self.check_open_now()?;
+        Ok(Box::new(GuestIterator::open(self.clone(), options).await?))
+    }
+
+    async fn snapshot(&self) -> Result<Snapshot> {
+        self.check_open_now()?;
+        Err(no_snapshots())
+    }
+
+    /// Refuses operations, lets those under way finish, and ends. Without a connection there is nothing to wait for, and
+    /// they fail.
+    async fn close(&self) -> Result<()> {
+        let first = self.shared.with(|state| {
+            let first = state.status == Status::Open;
+            if first {
+                state.status = Status::Closing;
+            }
+            first
+        });
+        if first {
+            self.shared.events.emit(|| Event::Closing);
+        }
+        if self.leader().is_some() {
+            self.settled().await;
+            self.say_goodbye().await;
+        }
+        self.finish_close();
+        if first {
+            self.shared.events.emit(|| Event::Closed);
+        }
+        Ok(())
+    }
+}
