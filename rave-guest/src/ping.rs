@@ -1,7 +1,8 @@
 //! Noticing that a leader has fallen silent: it is asked whether it is there, and if it does not answer that either, users
 //! are told.
 //!
-//! One timer for each connection, which nothing sets anew before it has run out: what is heard only notes the time.
+//! One timer for each connection, which nothing sets anew before it has run out: what is heard only notes the time. So it
+//! runs out once for each interval, and then, or when it has run out long ago, it is set to what is to be waited for.
 
 use std::{future, pin::Pin, time::Duration};
 use tokio::time::{Instant, Sleep, sleep_until};
@@ -35,12 +36,7 @@ impl Watch {
 
     /// The leader said something. Whether users have to be told, because they believe that it is silent.
     pub(crate) fn heard(&mut self) -> bool {
-        let Some((silence, alarm)) = &mut self.0 else { return false };
-        let told = silence.heard(Instant::now());
-        if told && let Some(next) = silence.next() {
-            alarm.as_mut().reset(next);
-        }
-        told
+        self.0.as_mut().is_some_and(|(silence, _)| silence.heard(Instant::now()))
     }
 
     /// Waits until something is to be done. Dropping the future loses nothing.
