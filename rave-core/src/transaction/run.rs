@@ -20,9 +20,10 @@ pub struct TransactionOptions {
     /// Commit so that it survives power loss; see [`WriteOptions::sync`](crate::WriteOptions::sync).
     pub sync: bool,
     /// How often to run the body before giving up, at least once. Of transactions that are in each other's way one always
-    /// gets through, so with short ones the default of 64, which waits for some three seconds in all, is enough for hundreds
-    /// of them. What is never enough is a long transaction on what others change all the time: read less in it, or leave
-    /// the rest to others for that time.
+    /// gets through, so the default of 64, which waits for some three seconds in all, is ample where everybody is about as
+    /// fast: with a hundred tasks on one counter the unluckiest needs some fifteen attempts. It is never enough for those who
+    /// are always slower than the next change of others: a long transaction on what changes all the time, or guests beside a
+    /// leader that begins its next transaction on the same key as soon as the last has ended. Read less in it, or pause.
     pub attempts: u32,
     /// Bytes that may be read by key and written, 16 MiB by default. A leader that is another process takes only frames up to
     /// a size of its own.

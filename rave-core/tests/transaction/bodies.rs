@@ -254,6 +254,46 @@ async fn what_the_database_lacks_is_said_before_the_body_runs() {
 }
 
 #[tokio::test]
+async fn a_commit_is_synced_if_anything_asks_for_it() {
+    let synced = async |options: TransactionOptions, write: rave_core::WriteOptions, clear: bool, wrote: bool| {
+        let db = Probe::default();
+        db.transaction_with(options, |tx| async move {
+            tx.get("a").await?;
+            if wrote {
+                tx.write_opts(rave_core::Batch::new().put("a", "1"), write).await?;
+                tx.clear(rave_core::ClearOptions { sync: clear, ..KeyRange::all().into() }).await?;
+            }
+            tx.write(rave_core::Batch::new().if_absent("b")).await
+        })
+        .await
+        .unwrap();
+        assert_eq!(db.written(), 1);
+        db.synced.load(Ordering::SeqCst) == 1
+    };
+    let (usual, none) = (TransactionOptions::default, rave_core::WriteOptions::default());
+    let sync = TransactionOptions { sync: true, ..usual() };
+    assert!(!synced(usual(), none, false, true).await);
+    assert!(synced(sync.clone(), none, false, true).await);
+    assert!(synced(usual(), rave_core::WriteOptions::synced(), false, true).await);
+    assert!(synced(usual(), none, true, true).await);
+    assert!(!synced(sync, none, false, false).await, "there is nothing to sync");
+}
+
+#[tokio::test]
+async fn a_key_is_asked_for_once() {
+    let db = Probe::default();
+    db.transaction(|tx| async move {
+        tx.get("a").await?;
+        tx.get_many(vec!["b", "a", "c"]).await?;
+        tx.write(rave_core::Batch::new().put("d", "1").if_absent("b")).await?;
+        tx.get_many(vec!["a", "b", "c", "d"]).await.map(drop)
+    })
+    .await
+    .unwrap();
+    assert_eq!(db.read.load(Ordering::SeqCst), 3);
+}
+
+#[tokio::test]
 async fn the_end_of_the_database_is_the_end_of_the_transaction() {
     let db = MemoryLevel::new();
     let outside = &db;

@@ -16,6 +16,10 @@ pub struct Probe {
     pub inner: MemoryLevel,
     /// What [`Probe::named`] said of the handle that committed or checked, in the order in which that took effect.
     pub settled: Arc<Mutex<Vec<usize>>>,
+    /// Keys that were asked for.
+    pub read: Arc<AtomicUsize>,
+    /// How many batches were to be synced.
+    pub synced: Arc<AtomicUsize>,
     /// Batches that came, whatever became of them.
     pub written: Arc<AtomicUsize>,
     /// What the next writes fail with, after they were applied if the effect is unknown.
@@ -62,6 +66,7 @@ impl AbstractLevel for Probe {
     }
 
     async fn get_opts(&self, key: Bytes, options: ReadOptions) -> Result<Option<Bytes>> {
+        self.read.fetch_add(1, Ordering::SeqCst);
         pause().await;
         let value = self.inner.get_opts(key, options).await;
         pause().await;
@@ -69,6 +74,7 @@ impl AbstractLevel for Probe {
     }
 
     async fn get_many_opts(&self, keys: Vec<Bytes>, options: ReadOptions) -> Result<Vec<Option<Bytes>>> {
+        self.read.fetch_add(keys.len(), Ordering::SeqCst);
         pause().await;
         let values = self.inner.get_many_opts(keys, options).await;
         pause().await;
@@ -78,6 +84,7 @@ impl AbstractLevel for Probe {
     async fn write_opts(&self, batch: Batch, options: WriteOptions) -> Result<()> {
         pause().await;
         self.written.fetch_add(1, Ordering::SeqCst);
+        self.synced.fetch_add(usize::from(options.sync), Ordering::SeqCst);
         let fault = self.fault.lock().unwrap().clone();
         if let Some(fault) = fault {
             if fault.effect() == Effect::Unknown {
