@@ -102,6 +102,11 @@ impl Process {
         Self { level, runtime: Some(runtime) }
     }
 
+    /// Something that this process does, as long as it lives.
+    pub fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
+        self.runtime.as_ref().unwrap().spawn(work);
+    }
+
     /// Ends all its tasks where they are; nothing is said to anybody.
     pub async fn kill(mut self) {
         self.stop().await;
