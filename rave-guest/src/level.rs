@@ -62,7 +62,7 @@ impl AbstractLevel for Guest {
         }
         self.refuse_write()?;
         batch.validate()?;
-        let announces = batch.len() > 0 && self.shared.events.has_listeners();
+        let announces = !batch.writes_nothing() && self.shared.events.has_listeners();
         let announced = announces.then(|| Arc::new(batch.clone()));
         self.run_operation(Operation::Write { batch, sync: options.sync }).await?;
         if let Some(batch) = announced {

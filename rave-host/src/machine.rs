@@ -297,6 +297,10 @@ impl Machine {
         self.fault.as_deref()
     }
 
+    fn is_over(&self) -> bool {
+        self.fault.is_some() || self.finished
+    }
+
     /// Whether the guest has said goodbye: the connection may end once what is in `output` is sent.
     pub fn is_finished(&self) -> bool {
         self.finished
@@ -305,7 +309,7 @@ impl Machine {
     /// What to do next, if anything. The driver completes it before it asks again.
     pub fn next_work(&mut self) -> Option<Work> {
         debug_assert!(self.waiting.is_none(), "work is asked for while work is under way");
-        if self.fault.is_some() || self.finished {
+        if self.is_over() {
             return None;
         }
         if let Some(Write { id, batch, sync, number }) = self.again.pop_front() {
@@ -318,6 +322,9 @@ impl Machine {
                 if let Some(work) = self.next_page() {
                     return Some(work);
                 }
+            }
+            if self.is_over() {
+                return None;
             }
             let request = self.queue.pop_front()?;
             if let Some((waiting, work)) = self.begin(request) {

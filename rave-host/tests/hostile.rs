@@ -1,12 +1,15 @@
 //! A host against peers that are silent, deaf, garbled, too many, or gone; and hosts that leave.
 
+mod peer;
+
 use bytes::{Bytes, BytesMut};
+use peer::{Peer, soon};
 use rave_core::{AbstractLevel, AbstractLevelExt, MemoryLevel};
 use rave_host::{Host, HostOptions, HostWrite, WriteHook};
 use rave_transport::{
-    Connect, Connection, MemoryTransport, Transport,
+    Connect, MemoryTransport, Transport,
     wire::{
-        FrameDecoder, Limits, Request, Response,
+        Limits, Request, Response,
         message::{self, Get, GetMany, Put, RangeOptions},
     },
 };
@@ -19,51 +22,11 @@ use std::{
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-struct Peer {
-    connection: Connection,
-    input: BytesMut,
-}
-
-impl Peer {
-    async fn connect(transport: &MemoryTransport) -> Self {
-        match transport.connect().await.unwrap() {
-            Connect::Connected(connection) => Self { connection, input: BytesMut::new() },
-            Connect::NobodyHome => panic!("nobody is home"),
-        }
-    }
-
-    async fn say(&mut self, requests: &[Request]) {
-        let mut out = BytesMut::new();
-        requests.iter().for_each(|request| request.encode(&mut out));
-        self.connection.writer.write_all(&out).await.unwrap();
-    }
-
-    async fn next(&mut self) -> Option<Response> {
-        soon(async {
-            loop {
-                if let Some(frame) = FrameDecoder::new(Limits::default()).decode(&mut self.input).unwrap() {
-                    return Some(Response::decode(frame).unwrap());
-                }
-                if self.connection.reader.read_buf(&mut self.input).await.unwrap_or(0) == 0 {
-                    return None;
-                }
-            }
-        })
-        .await
-    }
-
-    /// The whole way to the store and back.
-    async fn is_served(&mut self) {
-        self.say(&[put(1, "served"), get(2, "served")]).await;
-        assert!(
-            matches!(self.next().await, Some(Response::Callback(answer)) if answer.id == 1 && answer.error.is_none())
-        );
-        assert!(matches!(self.next().await, Some(Response::Callback(answer)) if answer.value.is_some()));
-    }
-}
-
-async fn soon<T>(future: impl Future<Output = T>) -> T {
-    tokio::time::timeout(Duration::from_secs(30), future).await.expect("it must not hang")
+/// The whole way to the store and back.
+async fn is_served(peer: &mut Peer) {
+    peer.say(&[put(1, "served"), get(2, "served")]).await;
+    assert!(matches!(peer.next().await, Some(Response::Callback(answer)) if answer.id == 1 && answer.error.is_none()));
+    assert!(matches!(peer.next().await, Some(Response::Callback(answer)) if answer.value.is_some()));
 }
 
 fn get(id: u32, key: &'static str) -> Request {
@@ -88,9 +51,9 @@ async fn silent_and_half_spoken_peers_cost_nobody_anything() {
     let mut truncated = Peer::connect(&transport).await;
     truncated.connection.writer.write_all(&[6, 0, 8]).await.unwrap();
     let mut peer = Peer::connect(&transport).await;
-    peer.is_served().await;
+    is_served(&mut peer).await;
     drop(truncated);
-    peer.is_served().await;
+    is_served(&mut peer).await;
 }
 
 #[tokio::test]
@@ -108,12 +71,12 @@ async fn broken_frames_end_their_connection_and_no_other() {
         peer.connection.writer.write_all(&out).await.unwrap();
         assert!(matches!(peer.next().await, Some(Response::Callback(answer)) if answer.error.is_none()));
         assert!(peer.next().await.is_none(), "{bytes:?}");
-        other.is_served().await;
+        is_served(&mut other).await;
     }
     // Unknown tags are skipped; a request that is malformed and has an id is refused, and the connection goes on.
     other.connection.writer.write_all(&[2, 99, 1, 3, 0, 8, 9]).await.unwrap();
     assert!(matches!(other.next().await, Some(Response::Callback(answer)) if answer.id == 9 && answer.error.is_some()));
-    other.is_served().await;
+    is_served(&mut other).await;
     soon(async {
         while host.stats().guests != 1 {
             tokio::time::sleep(Duration::from_millis(1)).await;
@@ -139,7 +102,7 @@ async fn a_peer_that_reads_nothing_is_served_no_further_than_what_it_can_take() 
     assert!(asked > 1000, "{asked}");
     // At most what came in one read is under way; the rest waits in the connection, not in the host.
     assert!(host.stats().operations <= 64, "{:?}", host.stats());
-    Peer::connect(&transport).await.is_served().await;
+    is_served(&mut Peer::connect(&transport).await).await;
 
     // An iterator that nobody reads stops at its credit.
     for n in 0..2000 {
@@ -156,7 +119,7 @@ async fn a_peer_that_reads_nothing_is_served_no_further_than_what_it_can_take() 
     };
     assert!(tokio::time::timeout(Duration::from_millis(300), reading).await.is_err());
     assert_eq!(frames, 2);
-    peer.is_served().await;
+    is_served(&mut peer).await;
 }
 
 #[tokio::test]
@@ -190,8 +153,8 @@ async fn large_values_behind_small_ones_fit_their_frames() {
 async fn one_connection_too_many_is_turned_away_until_another_ends() {
     let (_host, transport, _store) = start(HostOptions { max_connections: 2, ..HostOptions::default() }).await;
     let (mut one, mut two) = (Peer::connect(&transport).await, Peer::connect(&transport).await);
-    one.is_served().await;
-    two.is_served().await;
+    is_served(&mut one).await;
+    is_served(&mut two).await;
     assert!(Peer::connect(&transport).await.next().await.is_none());
     drop(two);
     soon(async {
@@ -204,7 +167,7 @@ async fn one_connection_too_many_is_turned_away_until_another_ends() {
         }
     })
     .await;
-    one.is_served().await;
+    is_served(&mut one).await;
 }
 
 /// Lets the first write take as long as the test says.
@@ -248,9 +211,9 @@ async fn what_a_peer_that_has_gone_still_waited_for_is_not_done() {
 async fn leaving_answers_what_was_received_and_says_so_last() {
     let (host, transport, store) = start(HostOptions::default()).await;
     let mut peer = Peer::connect(&transport).await;
-    peer.is_served().await;
+    is_served(&mut peer).await;
     let mut deaf = Peer::connect(&transport).await;
-    deaf.is_served().await;
+    is_served(&mut deaf).await;
     peer.say(&(10..30).map(|id| put(id, "a")).collect::<Vec<_>>()).await;
     let leaving = tokio::spawn(host.shutdown());
     let mut answered = 0;

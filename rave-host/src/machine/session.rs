@@ -69,7 +69,7 @@ impl Progress {
 
     /// Whether the guest has sent more than it may without taking answers.
     pub(super) fn overflows(&self) -> bool {
-        self.refused.len() > 2 * MAX_UNSETTLED_WRITES
+        self.refused.len() > MAX_UNSETTLED_WRITES
     }
 }
 

@@ -55,7 +55,7 @@ impl Machine {
 
     pub(super) fn write(&self, batch: Batch, sync: bool, number: Option<u64>) -> Work {
         // Nothing comes of conditions alone that would have to be remembered: asked again, they are checked again.
-        let record = if batch.len() == 0 { None } else { self.record(number) };
+        let record = if batch.writes_nothing() { None } else { self.record(number) };
         Work::Write { batch, sync, record }
     }
 
