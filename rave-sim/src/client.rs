@@ -1,5 +1,6 @@
 //! What users do: tasks that read, write, clear and iterate at random through one handle, and write down what they get.
 
+pub(crate) mod count;
 mod walk;
 
 use crate::{
@@ -13,6 +14,7 @@ use rave_core::{
     AbstractLevel, AbstractLevelExt, Batch, Bytes, ClearOptions, Code, KeyRange, ReadOptions, WriteOptions,
 };
 use rave_level::RaveLevel;
+use std::time::Duration;
 
 /// Keys that are close to each other: prefixes, successors, and the highest byte.
 const KEYS: [&[u8]; 8] = [b"a", b"a\0", b"ab", b"b", b"b\xff", b"c", b"d", b"e"];
@@ -80,7 +82,8 @@ async fn maybe_cancelled(sim: &Sim, pid: Pid, level: &RaveLevel) -> bool {
         let rate = kernel.plan.cancelled;
         (!kernel.calm && chance(&mut kernel.rng, rate)).then(|| kernel.rng.u64(0..2000))
     });
-    let operation = operation(sim, pid, level);
+    let level = sim.with(|kernel| with_other_settings(kernel, level));
+    let operation = operation(sim, pid, &level);
     match patience {
         None => operation.await,
         Some(micros) => tokio::select! {
@@ -91,13 +94,29 @@ async fn maybe_cancelled(sim: &Sim, pid: Pid, level: &RaveLevel) -> bool {
     }
 }
 
+/// The handle, now and then with settings for one operation.
+fn with_other_settings(kernel: &mut Kernel, level: &RaveLevel) -> RaveLevel {
+    let mut level = level.clone();
+    if kernel.plan.policies.len() > 1
+        && kernel.rng.u8(0..4) == 0
+        && let Some(policy) = kernel.rng.choice(&kernel.plan.policies).copied()
+    {
+        level = level.retrying(policy);
+    }
+    if let Some(deadline) = kernel.plan.deadline.filter(|_| kernel.rng.u8(0..4) == 0) {
+        level = level.with_timeout(Duration::from_micros(deadline.draw(&mut kernel.rng)));
+    }
+    level
+}
+
 fn operation<'a>(sim: &'a Sim, pid: Pid, level: &'a RaveLevel) -> BoxFuture<'a, bool> {
     match sim.with(|kernel| kernel.rng.u8(0..100)) {
         0..25 => Box::pin(get(sim, pid, level)),
         25..35 => Box::pin(get_many(sim, pid, level)),
         35..65 => Box::pin(write(sim, pid, level, 1)),
         65..73 => Box::pin(del(sim, pid, level)),
-        73..90 => Box::pin(write(sim, pid, level, 4)),
+        73..85 => Box::pin(write(sim, pid, level, 4)),
+        85..93 => Box::pin(count::count(sim, pid, level)),
         _ => Box::pin(clear(sim, pid, level)),
     }
 }
@@ -123,6 +142,8 @@ fn judge(kernel: &mut Kernel, pid: Pid, id: usize, outcome: &Outcome) -> bool {
         Code::Aborted => kernel.plan.deadline.is_some(),
         Code::ConnectionLost => kernel.plan.policies.len() > 1,
         Code::Io => kernel.plan.io_errors > 0,
+        // Others were faster at every attempt.
+        Code::Conflict => true,
         _ => false,
     };
     if !explained {
@@ -141,7 +162,7 @@ fn explain_closed(kernel: &mut Kernel, pid: Pid, id: usize) -> bool {
 async fn get(sim: &Sim, pid: Pid, level: &RaveLevel) -> bool {
     let (id, key) = sim.with(|kernel| {
         let key = key(kernel);
-        (kernel.begin(pid, Call::Read(vec![key.clone()])), key)
+        (kernel.begin(pid, Call::Read(vec![key.clone()]), true), key)
     });
     let result = level.get_opts(key, ReadOptions::default()).await;
     end(sim, pid, id, result.map_or_else(|error| failed(&error), |value| Outcome::Values(vec![value])))
@@ -151,23 +172,27 @@ async fn get_many(sim: &Sim, pid: Pid, level: &RaveLevel) -> bool {
     let (id, keys) = sim.with(|kernel| {
         let number = kernel.rng.usize(1..=4);
         let keys: Vec<Bytes> = (0..number).map(|_| key(kernel)).collect();
-        (kernel.begin(pid, Call::Read(keys.clone())), keys)
+        (kernel.begin(pid, Call::Read(keys.clone()), true), keys)
     });
     let result = level.get_many_opts(keys, ReadOptions::default()).await;
     end(sim, pid, id, result.map_or_else(|error| failed(&error), Outcome::Values))
 }
 
-/// A write of up to `most` puts and deletes, at least one of them a put.
+/// A write of up to `most` puts and deletes, at least one of them a put, perhaps only on conditions.
 async fn write(sim: &Sim, pid: Pid, level: &RaveLevel, most: usize) -> bool {
     let (id, batch, sync) = sim.with(|kernel| {
         let id = kernel.next_operation();
         let number = kernel.rng.usize(1..=most);
+        let conditions = if kernel.rng.u8(0..4) == 0 { conditions(kernel) } else { Vec::new() };
         let mut changes = Vec::new();
         for index in 0..number {
             let delete = number > 1 && kernel.rng.u8(0..3) == 0;
             changes.push((key(kernel), (!delete).then(|| value(kernel, id, index))));
         }
-        if changes.iter().all(|(_, value)| value.is_none()) {
+        if !conditions.is_empty() && kernel.rng.u8(0..8) == 0 {
+            // It only checks.
+            changes.clear();
+        } else if changes.iter().all(|(_, value)| value.is_none()) {
             let mark = value(kernel, id, number);
             changes.push((Bytes::from_static(MARK), Some(mark)));
         }
@@ -175,16 +200,34 @@ async fn write(sim: &Sim, pid: Pid, level: &RaveLevel, most: usize) -> bool {
             Some(value) => batch.put(key, value),
             None => batch.del(key),
         });
-        (kernel.begin(pid, Call::Write(changes)), batch, kernel.rng.u8(0..10) == 0)
+        let batch = conditions.iter().fold(batch, |batch, (key, value)| match value {
+            Some(value) => batch.if_equals(key, value),
+            None => batch.if_absent(key),
+        });
+        (kernel.begin(pid, Call::Write { changes, conditions }, true), batch, kernel.rng.u8(0..10) == 0)
     });
     let result = level.write_opts(batch, WriteOptions { sync }).await;
     end(sim, pid, id, written(result))
 }
 
+/// Conditions that hold at the moment, or did once.
+fn conditions(kernel: &mut Kernel) -> Vec<(Bytes, Option<Bytes>)> {
+    let version = match kernel.rng.u8(0..4) {
+        0 => kernel.rng.usize(0..=kernel.disk.visible()),
+        _ => kernel.disk.visible(),
+    };
+    let mut keys: Vec<Bytes> = (0..kernel.rng.usize(1..=2)).map(|_| key(kernel)).collect();
+    keys.sort();
+    keys.dedup();
+    let state = kernel.disk.state(version);
+    keys.into_iter().map(|key| (key.clone(), state.get(&key).cloned())).collect()
+}
+
 async fn del(sim: &Sim, pid: Pid, level: &RaveLevel) -> bool {
     let (id, key) = sim.with(|kernel| {
         let key = key(kernel);
-        (kernel.begin(pid, Call::Write(vec![(key.clone(), None)])), key)
+        let call = Call::Write { changes: vec![(key.clone(), None)], conditions: Vec::new() };
+        (kernel.begin(pid, call, true), key)
     });
     end(sim, pid, id, written(level.del(key).await))
 }
@@ -202,7 +245,7 @@ async fn clear(sim: &Sim, pid: Pid, level: &RaveLevel) -> bool {
         let limit = (kernel.rng.u8(0..3) == 0).then(|| kernel.rng.u64(1..4));
         let range = KeyRange::all().gte(low).lt(upper);
         let options = ClearOptions { range, reverse: kernel.rng.bool(), limit, ..ClearOptions::default() };
-        (kernel.begin(pid, Call::Clear(options.clone())), options)
+        (kernel.begin(pid, Call::Clear(options.clone()), true), options)
     });
     end(sim, pid, id, written(level.clear_opts(options).await))
 }

@@ -10,9 +10,24 @@ pub(crate) enum Call {
     /// The values of these keys, from one state.
     Read(Vec<Bytes>),
     /// Puts and deletes as one atomic step. Each put's value names this call, so that its traces on the disk can be found.
-    Write(Vec<(Bytes, Option<Bytes>)>),
+    Write {
+        changes: Vec<(Bytes, Option<Bytes>)>,
+        /// Values that keys must have for it.
+        conditions: Vec<(Bytes, Option<Bytes>)>,
+    },
+    /// A transaction that counts. Its puts name it too, with the count for the number of the put.
+    Count(Count),
     /// Its upper bound names this call.
     Clear(ClearOptions),
+}
+
+/// What a transaction does.
+#[derive(Clone, Debug)]
+pub(crate) enum Count {
+    /// Adds one to each of these counters.
+    Add(Vec<Bytes>),
+    /// Adds up all counters, and writes down the sum.
+    Sum,
 }
 
 /// What came of it.
@@ -22,6 +37,10 @@ pub(crate) enum Outcome {
     Pending,
     Values(Vec<Option<Bytes>>),
     Done,
+    /// The counts that a transaction has written.
+    Counted(Vec<usize>),
+    /// These conditions did not hold.
+    Refused(Vec<usize>),
     Failed {
         code: Code,
         effect: Effect,
@@ -44,6 +63,8 @@ pub(crate) struct Moment {
 pub(crate) struct Operation {
     pub(crate) pid: Pid,
     pub(crate) call: Call,
+    /// It takes effect in the order of submission. A transaction does not: it commits in the end.
+    pub(crate) ordered: bool,
     pub(crate) begun: Moment,
     pub(crate) ended: Option<Moment>,
     pub(crate) outcome: Outcome,
@@ -52,12 +73,12 @@ pub(crate) struct Operation {
 impl Operation {
     /// A write that was acknowledged.
     pub(crate) fn acknowledged(&self) -> bool {
-        matches!((&self.call, &self.outcome), (Call::Write(_) | Call::Clear(_), Outcome::Done))
+        !matches!(self.call, Call::Read(_)) && matches!(self.outcome, Outcome::Done | Outcome::Counted(_))
     }
 
     /// A write whose writer was told that it was certainly not applied.
     pub(crate) fn certainly_not(&self) -> bool {
-        matches!(self.outcome, Outcome::Failed { effect: Effect::None, .. })
+        matches!(self.outcome, Outcome::Failed { effect: Effect::None, .. } | Outcome::Refused(_))
     }
 }
 
@@ -80,11 +101,11 @@ impl Kernel {
         self.history.operations.len()
     }
 
-    pub(crate) fn begin(&mut self, pid: Pid, call: Call) -> usize {
+    pub(crate) fn begin(&mut self, pid: Pid, call: Call, ordered: bool) -> usize {
         let id = self.next_operation();
         self.note(pid, "asks", id as u64, || format!("o{id}: {}", described(&call)));
         let begun = self.moment(pid);
-        self.history.operations.push(Operation { pid, call, begun, ended: None, outcome: Outcome::Pending });
+        self.history.operations.push(Operation { pid, call, ordered, begun, ended: None, outcome: Outcome::Pending });
         id
     }
 
@@ -104,6 +125,9 @@ pub(crate) fn written(result: Result<()>) -> Outcome {
 }
 
 pub(crate) fn failed(error: &Error) -> Outcome {
+    if error.code() == Code::ConditionFailed && error.effect() == Effect::None {
+        return Outcome::Refused(error.failed_conditions().to_vec());
+    }
     Outcome::Failed { code: error.code(), effect: error.effect() }
 }
 
@@ -111,10 +135,15 @@ fn described(call: &Call) -> String {
     let name = |key: &Bytes| crate::disk::show(key, Some(&Bytes::new())).trim_end_matches('=').to_owned();
     match call {
         Call::Read(keys) => format!("get {}", keys.iter().map(name).collect::<Vec<_>>().join(", ")),
-        Call::Write(changes) => {
-            let changes: Vec<_> = changes.iter().map(|(key, value)| crate::disk::show(key, value.as_ref())).collect();
-            format!("write {}", changes.join(", "))
+        Call::Write { changes, conditions } => {
+            let show = |changes: &[(Bytes, Option<Bytes>)]| {
+                let show = |(key, value): &(Bytes, Option<Bytes>)| crate::disk::show(key, value.as_ref());
+                changes.iter().map(show).collect::<Vec<_>>().join(", ")
+            };
+            let condition = if conditions.is_empty() { String::new() } else { format!(" if {}", show(conditions)) };
+            format!("write {}{condition}", show(changes))
         }
+        Call::Count(count) => format!("transaction {count:?}"),
         Call::Clear(options) => format!("clear {options:?}"),
     }
 }

@@ -3,15 +3,19 @@
 //! What must be seen at every step (one store open, by who holds the lock; the listener inside the lock) the kernel
 //! watches itself, and iterators are checked as they go.
 
+mod conditions;
 mod linear;
+mod reads;
+mod transactions;
 
 use crate::{
     client::{clearer_of, writer_of},
-    disk::show,
-    history::{Call, Operation, Outcome},
+    disk::{Entries, show},
+    history::{Call, Operation},
     kernel::Kernel,
 };
-use std::collections::BTreeMap;
+use bytes::Bytes;
+use std::{collections::BTreeMap, sync::Arc};
 
 /// Where a write was applied: the version it made, and its place in that step.
 type Place = (usize, usize);
@@ -21,7 +25,9 @@ pub(crate) fn judge(kernel: &mut Kernel) {
     let verdict = applications(kernel).and_then(|places| {
         exactly_once(kernel, &places)?;
         in_order(kernel, &places)?;
-        reads(kernel, &places)?;
+        conditions::check(kernel, &places)?;
+        reads::check(kernel, &places)?;
+        transactions::check_sums(kernel, &places)?;
         linear::check(kernel, &places)
     });
     if let Err(what) = verdict {
@@ -44,15 +50,30 @@ fn applications(kernel: &Kernel) -> Result<Vec<Vec<Place>>, String> {
         }
         for (at, (key, value)) in record.changes.iter().enumerate() {
             let Some((id, number)) = value.as_ref().and_then(|value| writer_of(value)) else { continue };
-            let Some(Operation { call: Call::Write(changes), .. }) = operations.get(id) else {
-                return Err(format!("version {version} has a value that nobody wrote: {}", show(key, value.as_ref())));
-            };
-            let whole = at.checked_sub(number).and_then(|start| record.changes.get(start..start + changes.len()));
-            if whole != Some(changes) {
-                return Err(format!("version {version} has only a part of o{id}"));
-            }
-            if changes.iter().position(|(_, value)| value.is_some()) == Some(number) {
-                places[id].push((version, at));
+            match operations.get(id).map(|operation| &operation.call) {
+                Some(Call::Write { changes, .. }) => {
+                    let start = at.checked_sub(number);
+                    let whole = start.and_then(|start| record.changes.get(start..start + changes.len()));
+                    if whole != Some(changes) {
+                        return Err(format!("version {version} has only a part of o{id}"));
+                    }
+                    if changes.iter().position(|(_, value)| value.is_some()) == Some(number) {
+                        places[id].push((version, at - number));
+                    }
+                }
+                Some(Call::Count(count)) => {
+                    let first = |(_, value): &(Bytes, Option<Bytes>)| {
+                        value.as_ref().and_then(|value| writer_of(value)).is_some_and(|(writer, _)| writer == id)
+                    };
+                    if record.changes.iter().position(first) == Some(at) {
+                        places[id].push((version, at));
+                        transactions::check(kernel, id, count, (version, at))?;
+                    }
+                }
+                _ => {
+                    let value = show(key, value.as_ref());
+                    return Err(format!("version {version} has a value that nobody wrote: {value}"));
+                }
             }
         }
     }
@@ -67,8 +88,8 @@ pub(crate) fn reserved(key: &[u8]) -> bool {
 /// Whether a write's traces can be found: one delete looks like another.
 fn marked(operation: &Operation) -> bool {
     match &operation.call {
-        Call::Write(changes) => changes.iter().any(|(_, value)| value.is_some()),
-        Call::Clear(_) => true,
+        Call::Write { changes, .. } => changes.iter().any(|(_, value)| value.is_some()),
+        Call::Clear(_) | Call::Count(_) => true,
         Call::Read(_) => false,
     }
 }
@@ -103,7 +124,7 @@ fn exactly_once(kernel: &Kernel, places: &[Vec<Place>]) -> Result<(), String> {
 fn in_order(kernel: &Kernel, places: &[Vec<Place>]) -> Result<(), String> {
     let mut last: BTreeMap<usize, (usize, Place)> = BTreeMap::new();
     for (id, (operation, places)) in kernel.history.operations.iter().zip(places).enumerate() {
-        let Some(place) = places.first() else { continue };
+        let Some(place) = places.first().filter(|_| operation.ordered) else { continue };
         if let Some((earlier, before)) = last.insert(operation.pid, (id, *place))
             && before >= *place
         {
@@ -117,50 +138,16 @@ fn in_order(kernel: &Kernel, places: &[Vec<Place>]) -> Result<(), String> {
     Ok(())
 }
 
-/// Each read saw one state of those that were there between its beginning and its end, and saw what its handle had asked
-/// for before it. It saw nothing that its handle asked for later, unless its leader was lost meanwhile: then it may have
-/// been answered by the next leader, and the one that was lost had applied what came later.
-fn reads(kernel: &Kernel, places: &[Vec<Place>]) -> Result<(), String> {
-    // From the back: the first version that later writes of each handle made.
-    let mut later: BTreeMap<usize, usize> = BTreeMap::new();
-    let mut ceilings = vec![usize::MAX; places.len()];
-    for (id, operation) in kernel.history.operations.iter().enumerate().rev() {
-        if let Some((version, _)) = places[id].first() {
-            later.insert(operation.pid, *version);
-        }
-        ceilings[id] = later.get(&operation.pid).map_or(usize::MAX, |version| version - 1);
-    }
-    let mut floors: BTreeMap<usize, usize> = BTreeMap::new();
-    for (id, operation) in kernel.history.operations.iter().enumerate() {
-        if let Some((version, _)) = places[id].first().filter(|_| operation.acknowledged()) {
-            floors.insert(operation.pid, *version);
-        }
-        let (Call::Read(keys), Outcome::Values(values), Some(ended)) =
-            (&operation.call, &operation.outcome, operation.ended)
-        else {
-            continue;
+/// The state in which a write was applied: other writes may be in front of it in the same step.
+fn state_before(kernel: &Kernel, (version, at): Place) -> Entries {
+    let mut state = kernel.disk.state(version - 1).clone();
+    let before = kernel.disk.log().get(version - 1).and_then(|record| record.changes.get(..at)).unwrap_or_default();
+    for (key, value) in before {
+        let entries = Arc::make_mut(&mut state);
+        match value {
+            Some(value) => entries.insert(key.clone(), value.clone()),
+            None => entries.remove(key),
         };
-        if keys.len() != values.len() {
-            return Err(format!("o{id} asked for {} keys and got {} values", keys.len(), values.len()));
-        }
-        let matches = |version: usize| {
-            let state = kernel.disk.state(version);
-            keys.iter().zip(values).all(|(key, value)| state.get(key) == value.as_ref())
-        };
-        let (first, last) = (operation.begun.version, ended.version);
-        if !(first..=last).any(matches) {
-            return Err(format!("o{id} saw a state that was not there in versions {first} to {last}"));
-        }
-        let same_leader = operation.begun.epoch == ended.epoch;
-        let ceiling = if same_leader { ceilings[id] } else { usize::MAX };
-        let floor = floors.get(&operation.pid).copied().unwrap_or(0);
-        if !(first.max(floor)..=last.min(ceiling)).any(matches) {
-            return Err(format!(
-                "o{id} of P{} was not in its turn: it saw no state from version {floor} on{}",
-                operation.pid,
-                if ceiling < usize::MAX { format!(" and up to version {ceiling}") } else { String::new() }
-            ));
-        }
     }
-    Ok(())
+    state
 }

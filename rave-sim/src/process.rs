@@ -117,6 +117,9 @@ async fn live(sim: Sim, pid: Pid) {
             Ok(level) => Some(level),
             Err(error) => {
                 sim.with(|kernel| {
+                    if !kernel.alive(pid) {
+                        return;
+                    }
                     kernel.note(pid, "could not open", 0, || error.to_string());
                     // A leader may have been frozen for longer than a process waits, and the disk may fail.
                     if !matches!(error.code(), Code::Locked | Code::Io) {
@@ -160,6 +163,9 @@ async fn used(sim: &Sim, pid: Pid, level: RaveLevel, clients: usize) {
     }
     let result = level.close().await;
     sim.with(|kernel| {
+        if !kernel.alive(pid) {
+            return;
+        }
         kernel.note(pid, "has closed", 0, || format!("{result:?}"));
         if let Err(error) = result
             && kernel.plan.io_errors == 0

@@ -28,6 +28,8 @@ struct Register;
 enum Step {
     Read(u64),
     Write(u64),
+    /// Was allowed to write the second only where it found the first.
+    Swap(u64, u64),
 }
 
 impl Specification for Register {
@@ -42,6 +44,7 @@ impl Specification for Register {
         match operation {
             Step::Read(value) => (value == state, *state),
             Step::Write(value) => (true, *value),
+            Step::Swap(expected, value) => (expected == state, *value),
         }
     }
 }
@@ -55,10 +58,15 @@ fn number(value: Option<&Bytes>) -> u64 {
     }
 }
 
+/// Whether operation `id` wrote this value.
+fn names(value: &Bytes, id: usize) -> bool {
+    writer_of(value).is_some_and(|(writer, _)| writer == id)
+}
+
 pub(super) fn check(kernel: &Kernel, places: &[Vec<Place>]) -> Result<(), String> {
     // For each key: what was done, and when it began and ended.
     let mut keys: BTreeMap<&Bytes, Vec<(Step, u64, u64)>> = BTreeMap::new();
-    for (operation, places) in kernel.history.operations.iter().zip(places) {
+    for (id, (operation, places)) in kernel.history.operations.iter().zip(places).enumerate() {
         let begun = operation.begun.order;
         let ended = operation.ended.map(|ended| ended.order);
         match (&operation.call, &operation.outcome, ended) {
@@ -69,17 +77,37 @@ pub(super) fn check(kernel: &Kernel, places: &[Vec<Place>]) -> Result<(), String
             }
             (Call::Read(_), ..) => {}
             _ if operation.certainly_not() => {}
-            (Call::Write(changes), outcome, ended) => {
+            (Call::Write { changes, conditions }, outcome, ended) => {
                 let known = matches!(outcome, Outcome::Done);
                 let marked = changes.iter().any(|(_, value)| value.is_some());
-                if !known && marked && places.is_empty() {
+                if !known && (marked || changes.is_empty()) && places.is_empty() {
                     continue;
                 }
-                let last: BTreeMap<&Bytes, Option<&Bytes>> =
-                    changes.iter().map(|(key, value)| (key, value.as_ref())).collect();
-                for (key, value) in last {
+                let mut parts: BTreeMap<&Bytes, Step> = BTreeMap::new();
+                for (key, value) in conditions {
+                    parts.insert(key, Step::Read(number(value.as_ref())));
+                }
+                for (key, value) in changes {
+                    let value = number(value.as_ref());
+                    let step = match parts.get(key) {
+                        Some(Step::Read(expected) | Step::Swap(expected, _)) => Step::Swap(*expected, value),
+                        Some(Step::Write(_)) | None => Step::Write(value),
+                    };
+                    parts.insert(key, step);
+                }
+                for (key, step) in parts {
                     let ended = ended.filter(|_| known).unwrap_or(u64::MAX);
-                    keys.entry(key).or_default().push((Step::Write(number(value)), begun, ended));
+                    keys.entry(key).or_default().push((step, begun, ended));
+                }
+            }
+            (Call::Count(_), outcome, ended) => {
+                let Some((version, _)) = places.first() else { continue };
+                let known = matches!(outcome, Outcome::Counted(_));
+                let log = kernel.disk.log();
+                let written = log.get(version - 1).into_iter().flat_map(|record| &record.changes);
+                for (key, value) in written.filter(|(_, value)| value.as_ref().is_some_and(|value| names(value, id))) {
+                    let ended = ended.filter(|_| known).unwrap_or(u64::MAX);
+                    keys.entry(key).or_default().push((Step::Write(number(value.as_ref())), begun, ended));
                 }
             }
             (Call::Clear(_), outcome, ended) => {
