@@ -274,3 +274,47 @@ impl Extend<Operation> for Batch {
         operations.into_iter().for_each(|operation| self.push(operation));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{KeyRange, MAX_CONDITIONS, MemoryLevel};
+    use std::sync::Arc;
+
+    #[test]
+    fn conditions_are_part_of_a_batch() {
+        let condition = Condition::unchanged(KeyRange::all(), [0; 32].into());
+        let mut batch = Batch::new().if_absent("ab").if_equals("c", "12");
+        assert!(!batch.is_empty() && batch.is_conditional() && batch.writes_nothing());
+        assert_eq!((batch.len(), batch.byte_len()), (0, 5));
+        batch.append(Batch::new().put("d", "1").require(condition.clone()));
+        assert_eq!((batch.len(), batch.conditions().len(), batch.byte_len()), (1, 3, 39));
+        assert_eq!(batch.conditions().nth(2), Some(&condition));
+        // What is made of its operations alone has none.
+        let unconditional: Batch = batch.clone().into_operations().collect();
+        assert!(!unconditional.is_conditional() && unconditional.refuse_conditions().is_ok());
+        assert_eq!(batch.refuse_conditions().unwrap_err().code(), Code::NotSupported);
+        batch.clear();
+        assert!(batch.is_empty() && !batch.is_conditional());
+    }
+
+    #[test]
+    fn a_batch_has_at_most_so_many_conditions() {
+        let many = |count: usize| (0..count).fold(Batch::new(), |batch, i| batch.if_absent(i.to_string()));
+        assert!(many(MAX_CONDITIONS).validate().is_ok());
+        assert_eq!(many(MAX_CONDITIONS + 1).validate().unwrap_err().code(), Code::InvalidBatch);
+    }
+
+    #[test]
+    fn conditions_of_a_view_are_made_absolute_like_operations() {
+        let sublevel = |names: &[&str]| Sublevel::new(Arc::new(MemoryLevel::new()), names, Default::default()).unwrap();
+        let (one, nested, other) = (sublevel(&["one"]), sublevel(&["one", "nested"]), sublevel(&["two"]));
+        let batch = Batch::new().put("k", "").if_absent("a").if_equals_in(&nested, "b", "1").if_absent_in(&one, "c");
+        let absolute = batch.clone().into_absolute(b"", one.prefix()).unwrap();
+        let expected = Batch::new().put("!one!k", "").if_absent("!one!a").if_equals("!one!!nested!b", "1");
+        assert_eq!(absolute, expected.if_absent("!one!c"));
+        for outside in [batch.clone().if_absent_in(&other, "a"), batch.if_equals_in(&other, "a", "1")] {
+            assert_eq!(outside.into_absolute(b"", one.prefix()).unwrap_err().code(), Code::InvalidPrefix);
+        }
+    }
+}

@@ -38,6 +38,19 @@ pub enum Condition {
 
 impl Condition {
     /// The condition that the entries of `range` still have this `digest`.
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+    /// use rave_core::{AbstractLevelExt, Batch, Condition, Digester, KeyRange, MemoryLevel};
+    /// let db = MemoryLevel::new();
+    /// let range = KeyRange::prefix("user:");
+    /// let mut digester = Digester::default();
+    /// let users = db.all(range.clone()).await?;
+    /// users.iter().for_each(|user| digester.entry(&user.key, &user.value));
+    /// let count = Batch::new().put("users", users.len().to_string());
+    /// db.write(count.require(Condition::unchanged(range, digester.finish()))).await?;
+    /// # Ok::<(), rave_core::Error>(()) }).unwrap();
+    /// ```
     pub fn unchanged(range: KeyRange, digest: Digest) -> Self {
         Self::Unchanged { ranges: vec![range], strip: 0, digest }
     }
@@ -170,4 +183,91 @@ pub(crate) fn validate<'a>(conditions: impl ExactSizeIterator<Item = &'a Conditi
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Batch;
+    use std::{collections::BTreeMap, convert::Infallible};
+
+    fn digest(entries: &[(&str, &str)]) -> Digest {
+        let mut digester = Digester::default();
+        entries.iter().for_each(|(key, value)| digester.entry(key.as_bytes(), value.as_bytes()));
+        digester.finish()
+    }
+
+    fn failed(batch: &Batch, state: &[(&str, &str)]) -> Vec<usize> {
+        let state: BTreeMap<&[u8], &[u8]> = state.iter().map(|(k, v)| (k.as_bytes(), v.as_bytes())).collect();
+        let get = |key: &Bytes| Ok::<_, Infallible>(state.get(&**key).map(|value| Bytes::copy_from_slice(value)));
+        let Ok(failed) = failed_conditions(batch.conditions(), get, |range, show| {
+            state.iter().filter(|(key, _)| range.contains(key)).for_each(|(key, value)| show(key, value));
+            Ok(())
+        });
+        failed
+    }
+
+    #[test]
+    fn digests_tell_all_lists_of_entries_apart() {
+        let lists: [&[(&str, &str)]; 9] = [
+            &[],
+            &[("", "")],
+            &[("", ""), ("", "")],
+            &[("a", "")],
+            &[("", "a")],
+            &[("ab", "c")],
+            &[("a", "bc")],
+            &[("a", "b"), ("c", "d")],
+            &[("c", "d"), ("a", "b")],
+        ];
+        for (i, one) in lists.iter().enumerate() {
+            for (j, other) in lists.iter().enumerate() {
+                assert_eq!(digest(one) == digest(other), i == j, "{one:?} and {other:?}");
+            }
+        }
+        // Other processes compare with theirs, so that it stays what it is: SHA-256 of
+        // 01 00 00 00 00 00 00 00 61 01 00 00 00 00 00 00 00 62.
+        let known = "cf6ab613e3942391f88ed698557e1680f160bd10e88c6b668c50360c10930e2b";
+        assert_eq!(hex::encode(digest(&[("a", "b")])), known);
+    }
+
+    #[test]
+    fn those_that_fail_are_named_in_their_order() {
+        let batch = Batch::new()
+            .if_absent("a")
+            .if_equals("b", "2")
+            .require(Condition::unchanged(KeyRange::all().gt("a"), digest(&[("b", "2")])))
+            .if_equals("c", "")
+            .put("c", "");
+        assert_eq!(failed(&batch, &[("b", "2")]), [3]);
+        assert_eq!(failed(&batch, &[("a", ""), ("b", "1")]), [0, 1, 2, 3]);
+        assert_eq!(failed(&batch, &[("a", ""), ("b", "2"), ("c", "")]), [0, 2]);
+        assert_eq!(failed(&Batch::new().put("a", "1"), &[("a", "1")]), [0; 0]);
+    }
+
+    #[test]
+    fn a_prefix_goes_in_front_of_keys_and_ranges_and_not_into_digests() {
+        let within = |condition: Condition| {
+            failed(
+                &Batch::new().require(condition.within_prefix(b"!s!")),
+                &[("!s!a", "1"), ("!s!b", "2"), ("a", "root")],
+            )
+        };
+        assert_eq!(within(Condition::Equals { key: "a".into(), value: "1".into() }), [0; 0]);
+        assert_eq!(within(Condition::Absent { key: "c".into() }), [0; 0]);
+        assert_eq!(within(Condition::unchanged(KeyRange::all(), digest(&[("a", "1"), ("b", "2")]))), [0; 0]);
+        assert_eq!(within(Condition::unchanged(KeyRange::all().gt("a"), digest(&[("b", "2")]))), [0; 0]);
+        assert_eq!(within(Condition::unchanged(KeyRange::all(), digest(&[("!s!a", "1"), ("!s!b", "2")]))), [0]);
+    }
+
+    #[test]
+    fn contradictions_are_found_wherever_they_are() {
+        let is_valid = |batch: Batch| batch.validate().is_ok();
+        assert!(is_valid(Batch::new().if_absent("a").if_absent("a").if_equals("b", "1").if_equals("b", "1")));
+        assert!(!is_valid(Batch::new().if_absent("a").if_equals("b", "1").if_equals("a", "")));
+        assert!(!is_valid(Batch::new().if_equals("a", "1").if_absent("b").if_equals("a", "2")));
+        let error = Batch::new().if_equals("key", "secret").if_absent("key").validate().unwrap_err();
+        assert_eq!(error.code(), Code::InvalidBatch);
+        assert!(!error.to_string().contains("secret"), "{error}");
+    }
 }

@@ -44,9 +44,28 @@ async fn a_written_or_closed_batch_is_unusable() {
         assert_eq!(batch.del("c").unwrap_err().code(), Code::BatchNotOpen);
         assert_eq!(batch.put_in(&sub, "c", "1").unwrap_err().code(), Code::BatchNotOpen);
         assert_eq!(batch.del_in(&sub, "c").unwrap_err().code(), Code::BatchNotOpen);
+        assert_eq!(batch.if_absent("c").unwrap_err().code(), Code::BatchNotOpen);
+        assert_eq!(batch.if_equals("c", "1").unwrap_err().code(), Code::BatchNotOpen);
         assert_eq!(batch.clear().unwrap_err().code(), Code::BatchNotOpen);
         assert_eq!(batch.write().await.unwrap_err().code(), Code::BatchNotOpen);
         batch.close();
     }
     assert!(!db.has("b").await.unwrap() && !db.has("c").await.unwrap());
+}
+
+#[tokio::test]
+async fn conditions_are_checked_at_write() {
+    let db = MemoryLevel::new();
+    let mut batch = db.chained_batch();
+    batch.put("a", "1").unwrap().if_absent("a").unwrap();
+    batch.write().await.unwrap();
+    let mut batch = db.chained_batch();
+    batch.if_equals("a", "1").unwrap().del("a").unwrap().if_absent("a").unwrap();
+    batch.clear().unwrap().if_equals("a", "2").unwrap().put("b", "1").unwrap();
+    assert_eq!(batch.write().await.unwrap_err().failed_conditions(), [0]);
+    // Conditions alone are checked, too.
+    let mut batch = db.chained_batch();
+    batch.if_absent("a").unwrap();
+    assert_eq!(batch.write().await.unwrap_err().code(), Code::ConditionFailed);
+    assert!(!db.has("b").await.unwrap());
 }

@@ -194,3 +194,26 @@ fn bytes_that_are_not_text_are_refused_by_text_encodings() {
         assert_eq!(encoding.decode_key(&[0xff]).unwrap_err().code(), Code::DecodeError);
     }
 }
+
+#[tokio::test]
+async fn conditions_are_of_the_encoded_form() {
+    let db = MemoryLevel::new();
+    let users = db.typed(Number, Json::<User>::new());
+    let (ann, bob) = (user("ann", 40), user("bob", 50));
+    users.batch().put(&1, &ann).if_absent(&1).write().await.unwrap();
+    let error = users.batch().put(&1, &bob).if_absent(&2).if_equals(&1, &bob).write().await.unwrap_err();
+    assert_eq!((error.code(), error.failed_conditions()), (Code::ConditionFailed, &[1][..]));
+    users.batch().put(&1, &bob).if_equals(&1, &ann).write().await.unwrap();
+    assert_eq!(users.get(&1).await.unwrap(), Some(bob.clone()));
+    // The same value in other bytes is not equal, and what cannot be decoded is not absent.
+    db.put(2_u32.to_be_bytes(), r#"{ "age": 50, "name": "bob" }"#).await.unwrap();
+    db.put(3_u32.to_be_bytes(), "junk").await.unwrap();
+    assert_eq!(users.get(&2).await.unwrap(), Some(bob.clone()));
+    let error = users.batch().if_equals(&2, &bob).if_absent(&3).write().await.unwrap_err();
+    assert_eq!(error.failed_conditions(), [0, 1]);
+    // What cannot be encoded is reported by the write.
+    let hex = db.typed(Hex, Base64);
+    assert_eq!(hex.batch().put("ab", "AP8=").if_absent("x").write().await.unwrap_err().code(), Code::InvalidKey);
+    assert_eq!(hex.batch().if_equals("ab", "~").put("x", "~").write().await.unwrap_err().code(), Code::InvalidValue);
+    assert!(!hex.has("ab").await.unwrap());
+}
