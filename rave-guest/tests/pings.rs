@@ -20,8 +20,8 @@ const INTERVAL: Duration = Duration::from_secs(5);
 
 /// Waits for the next request, which must be the question whether the leader is there.
 async fn asked(leader: &mut Leader) -> u32 {
-    match leader.next().await {
-        Some(Request::GetMany(question)) if question.keys.is_empty() => question.id,
+    match timeout(Duration::from_secs(3600), leader.next()).await {
+        Ok(Some(Request::GetMany(question))) if question.keys.is_empty() => question.id,
         other => panic!("{other:?} instead of a question"),
     }
 }
