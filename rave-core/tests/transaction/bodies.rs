@@ -50,16 +50,18 @@ impl From<Error> for Mine {
 #[tokio::test]
 async fn a_body_that_fails_leaves_nothing() {
     let db = Probe::default();
+    db.inner.put("there", "1").await.unwrap();
+    let before = db.inner.all(KeyRange::all()).await.unwrap();
     let outcome: Result<(), Mine> = db
         .transaction(|tx| async move {
             tx.get("b").await?;
-            tx.put("a", "1").await?;
             tx.clear(KeyRange::all()).await?;
+            tx.put("a", "1").await?;
             Err(Mine::Refused)
         })
         .await;
     assert_eq!(outcome, Err(Mine::Refused));
-    assert_eq!(db.inner.all(KeyRange::all()).await.unwrap(), []);
+    assert_eq!(db.inner.all(KeyRange::all()).await.unwrap(), before);
 }
 
 /// Two keys always have the same value. A body that finds them different has read them at two moments.
