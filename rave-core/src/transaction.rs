@@ -47,7 +47,7 @@ const PAGE: usize = 1000;
 ///
 /// Reading more than [`MAX_CONDITIONS`](crate::MAX_CONDITIONS) single keys and pieces of ranges, or reading and writing more
 /// than [`TransactionOptions::max_bytes`], gives `LEVEL_INVALID_BATCH`. A range that is read from its beginning to its end
-/// counts as one piece, whatever its size; backwards, as one for each thousand entries.
+/// counts as one piece, whatever its size; backwards, as one for each thousand entries. What is read twice counts once.
 #[derive(Clone)]
 pub struct Transaction(Arc<Shared>);
 

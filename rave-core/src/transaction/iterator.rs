@@ -96,10 +96,15 @@ impl MergedIterator {
         if position.is_some() || ended {
             let to = position.as_ref().filter(|_| !ended);
             let jumped = std::mem::take(&mut self.jumped);
-            self.transaction.open(|state| {
+            let remembered = self.transaction.open(|state| {
                 state.reads.met(self.place, rest, to, met, jumped)?;
                 state.check_room(0)
-            })?;
+            });
+            if remembered.is_err() {
+                // What it has passed is not delivered, so it must not go on behind that.
+                self.base = None;
+            }
+            remembered?;
         }
         if let Some(position) = position {
             self.progress.delivered(&position, passed.len());
@@ -108,6 +113,14 @@ impl MergedIterator {
             self.progress.ended();
         }
         Ok(passed)
+    }
+}
+
+impl Drop for MergedIterator {
+    fn drop(&mut self) {
+        if let Some(state) = self.transaction.state().as_mut() {
+            state.reads.close_range(self.place);
+        }
     }
 }
 

@@ -14,8 +14,11 @@ const TURNED_BYTES: usize = 256 * 1024;
 #[derive(Default)]
 pub(super) struct Reads {
     points: BTreeMap<Bytes, Option<Bytes>>,
-    /// One for each iterator that was opened.
-    ranges: Vec<RangeRead>,
+    /// One for each iterator that is open.
+    ranges: BTreeMap<usize, RangeRead>,
+    /// What iterators had read when they went; what several have read in the same way is here once.
+    finished: Vec<Condition>,
+    opened: usize,
     /// Keys and pieces of ranges.
     count: usize,
     bytes: usize,
@@ -40,8 +43,23 @@ impl Reads {
 
     /// A place for what an iterator will read.
     pub(super) fn open_range(&mut self, reverse: bool) -> usize {
-        self.ranges.push(RangeRead { reverse, ..RangeRead::default() });
-        self.ranges.len() - 1
+        self.opened += 1;
+        self.ranges.insert(self.opened, RangeRead { reverse, ..RangeRead::default() });
+        self.opened
+    }
+
+    /// The iterator at `place` reads no more.
+    pub(super) fn close_range(&mut self, place: usize) {
+        let Some(mut read) = self.ranges.remove(&place) else { return };
+        self.bytes -= read.bytes();
+        read.finish_piece();
+        let Some(condition) = read.condition() else { return };
+        if self.finished.contains(&condition) {
+            self.count -= read.pieces.len();
+        } else {
+            self.bytes += read.bytes();
+            self.finished.push(condition);
+        }
     }
 
     /// The iterator at `place` has met `entries`, which are all that is between the beginning of `rest` and the key `to`,
@@ -54,15 +72,17 @@ impl Reads {
         entries: Vec<Entry>,
         jumped: bool,
     ) -> Result<()> {
-        let Some(read) = self.ranges.get_mut(place) else { return Ok(()) };
+        if jumped || self.ranges.get(&place).is_some_and(|read| read.piece.is_none()) {
+            self.take_place()?;
+        }
+        let Some(read) = self.ranges.get_mut(&place) else { return Ok(()) };
         let before = read.bytes();
         if jumped {
             read.finish_piece();
         }
-        let begins = read.piece.is_none();
         read.add(rest, to, entries);
         self.bytes = self.bytes + read.bytes() - before;
-        if begins { self.take_place() } else { Ok(()) }
+        Ok(())
     }
 
     /// Bytes of all that is remembered.
@@ -84,7 +104,7 @@ impl Reads {
                 Condition::unchanged(only, digester.finish())
             }
         });
-        points.chain(self.ranges.iter().filter_map(RangeRead::condition))
+        points.chain(self.finished.iter().cloned()).chain(self.ranges.values().filter_map(RangeRead::condition))
     }
 
     fn take_place(&mut self) -> Result<()> {

@@ -57,6 +57,29 @@ async fn as_many_as_may_be() {
 }
 
 #[tokio::test]
+async fn the_same_range_may_be_read_any_number_of_times() {
+    let db = Probe::default();
+    let again = |tx: Transaction| async move {
+        tx.put("a", "1").await?;
+        for reverse in [false, true].repeat(MAX_CONDITIONS) {
+            tx.all(IteratorOptions { reverse, ..IteratorOptions::default() }).await?;
+            drop(tx.iterator(KeyRange::all()).await?);
+        }
+        // Others still count, and the last of them is one too many.
+        for n in 0..MAX_CONDITIONS - 1 {
+            let mut iterator = tx.iterator(KeyRange::all().gte(n.to_string())).await?;
+            iterator.next_many(3).await?;
+        }
+        let mut iterator = tx.iterator(KeyRange::all().gte("other")).await?;
+        assert_eq!(iterator.next().await.unwrap_err().code(), Code::InvalidBatch);
+        assert_eq!(iterator.next().await.unwrap_err().code(), Code::IteratorNotOpen);
+        Ok::<_, Error>(())
+    };
+    db.transaction(again).await.unwrap();
+    assert!(db.inner.has("a").await.unwrap());
+}
+
+#[tokio::test]
 async fn too_many_bytes() {
     let written = |tx: Transaction| async move {
         tx.put("a", [0; 600]).await?;
