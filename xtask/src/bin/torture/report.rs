@@ -11,6 +11,9 @@ use comfy_table::{CellAlignment, Table, presets};
 use serde::Serialize;
 use std::{collections::BTreeMap, fmt, fs, path::Path, time::Duration};
 
+/// So many violations are told as text: most have the same cause.
+const SHOWN: usize = 20;
+
 /// How long nobody was served, in milliseconds.
 #[derive(Clone, Debug, Serialize)]
 pub struct Distribution {
@@ -150,8 +153,11 @@ impl fmt::Display for Report {
                 writeln!(f, "{name}: {count} × {text}")?;
             }
         }
-        for violation in &self.violations {
+        for violation in self.violations.iter().take(SHOWN) {
             writeln!(f, "\n{violation}")?;
+        }
+        if let Some(more) = self.violations.len().checked_sub(SHOWN).filter(|more| *more > 0) {
+            writeln!(f, "\n… and {more} more, which the JSON has")?;
         }
         let undecided = match self.undecided {
             0 => String::new(),

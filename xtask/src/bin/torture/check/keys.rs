@@ -14,7 +14,10 @@ use crate::{
 use std::collections::{BTreeMap, HashMap};
 
 /// The most operations told of around a fault.
-const AROUND: usize = 24;
+const AROUND: usize = 12;
+
+/// Reads told of for each value that matters.
+const WITNESSES: usize = 3;
 
 /// Checks all of them; how many could not be decided.
 pub fn check_all(generation: u64, start: Nanos, operations: &[Operation], violations: &mut Vec<Violation>) -> u64 {
@@ -91,35 +94,54 @@ fn explain(key: &Key, start: Nanos, steps: &[Step], operations: &[Operation]) ->
     let Some(step) = steps.iter().find(|step| step.operation == culprit) else {
         return Violation::about(Class::Linearizability, "no order explains its history", key, start, &[operation]);
     };
-    let (class, what) = match step.effect {
+    let Guess { class, what, values } = match step.effect {
         Effect::Read(value) | Effect::Swap(value, _) => judge(key, step, value, steps, operations),
-        _ => (Class::Linearizability, "no order of the operations explains what was read".to_owned()),
+        _ => Guess::new(Class::Linearizability, "no order of the operations explains what was read", [0; 2]),
     };
-    // What happened just before it and at the same time, and who wrote what was read.
+    // What happened just before it and at the same time, and who wrote and who first saw what was read.
     let mut around: Vec<_> = steps.iter().filter(|other| other.begun <= step.ended).collect();
     around.sort_by_key(|other| (other.ended.min(step.ended), other.begun));
     let mut shown: Vec<&Operation> =
         around.iter().rev().take(AROUND).map(|other| &operations[other.operation]).collect();
     let first_after = steps.iter().filter(|other| other.begun > step.ended).min_by_key(|other| other.begun);
     shown.extend(first_after.map(|other| &operations[other.operation]));
-    if let Effect::Read(value) = step.effect {
-        shown.extend(operations.iter().filter(|other| value != 0 && other.written(key) == Some(value)));
+    for value in values.into_iter().filter(|value| *value != 0) {
+        shown.extend(operations.iter().filter(|other| other.written(key) == Some(value)));
+        let mut saw: Vec<_> = steps.iter().filter(|other| other.effect == Effect::Read(value)).collect();
+        saw.sort_by_key(|other| other.ended);
+        shown.extend(saw.iter().take(WITNESSES).map(|other| &operations[other.operation]));
     }
     let at = crate::clock::seconds(start, operation.begun);
     Violation::about(class, format!("{what} (process {}, {at} s)", operation.process()), key, start, &shown)
 }
 
+/// What may be wrong, and the values that it is about: the one read, and the one that is newer.
+struct Guess {
+    class: Class,
+    what: String,
+    values: [u64; 2],
+}
+
+impl Guess {
+    fn new(class: Class, what: impl Into<String>, values: [u64; 2]) -> Self {
+        Self { class, what: what.into(), values }
+    }
+}
+
 /// A guess at what is wrong with a read that cannot be explained, from who wrote what it read.
-fn judge(key: &Key, read: &Step, value: u64, steps: &[Step], operations: &[Operation]) -> (Class, String) {
+fn judge(key: &Key, read: &Step, value: u64, steps: &[Step], operations: &[Operation]) -> Guess {
     let name = if value == 0 { "nothing".to_owned() } else { value.to_string() };
     let writes_it = |operation: &&Operation| value != 0 && operation.written(key) == Some(value);
     match operations.iter().find(writes_it) {
-        None if value != 0 => return (Class::Phantom, format!("read {value}, which nobody wrote")),
+        None if value != 0 => {
+            return Guess::new(Class::Phantom, format!("read {value}, which nobody wrote"), [value, 0]);
+        }
         Some(writer) if writer.fate() == Fate::Never => {
-            return (Class::Phantom, format!("read {value}, whose write failed without effect"));
+            let what = format!("read {value}, whose write failed without effect");
+            return Guess::new(Class::Phantom, what, [value, 0]);
         }
         Some(writer) if writer.begun > read.ended => {
-            return (Class::Phantom, format!("read {value} before it was written"));
+            return Guess::new(Class::Phantom, format!("read {value} before it was written"), [value, 0]);
         }
         _ => {}
     }
@@ -137,14 +159,14 @@ fn judge(key: &Key, read: &Step, value: u64, steps: &[Step], operations: &[Opera
     let sees = |step: &&Step, wanted: Option<u64>| matches!(step.effect, Effect::Read(seen) if Some(seen) == wanted);
     let seen_later = steps.iter().any(|step| step.begun > read.ended && sees(&step, newer));
     let seen_before = steps.iter().filter(before).any(|step| sees(&step, newer));
-    let newer = newer.map_or_else(|| "something else".to_owned(), |newer| newer.to_string());
-    if seen_later {
-        (Class::Stale, format!("read {name}, though it was {newer} before and after"))
-    } else if seen_before
-        && (value != 0 || steps.iter().any(|step| step.effect.value_written() == Some(0) && step.ended != NEVER))
-    {
-        (Class::Doubled, format!("read {name} again after it had become {newer}"))
+    let deleted = steps.iter().any(|step| step.effect.value_written() == Some(0) && step.ended != NEVER);
+    let named = newer.map_or_else(|| "something else".to_owned(), |newer| newer.to_string());
+    let (class, what) = if seen_later {
+        (Class::Stale, format!("read {name}, though it was {named} before and after"))
+    } else if seen_before && (value != 0 || deleted) {
+        (Class::Doubled, format!("read {name} again after it had become {named}"))
     } else {
-        (Class::Lost, format!("read {name}, though {newer} was acknowledged"))
-    }
+        (Class::Lost, format!("read {name}, though {named} was acknowledged"))
+    };
+    Guess::new(class, what, [value, newer.unwrap_or(0)])
 }

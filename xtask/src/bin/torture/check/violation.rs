@@ -63,7 +63,7 @@ impl Violation {
     /// One about a key, with the operations on it around these.
     pub fn about(class: Class, what: impl Into<String>, key: &Key, start: Nanos, operations: &[&Operation]) -> Self {
         let mut operations = operations.to_vec();
-        operations.sort_by_key(|operation| operation.begun);
+        operations.sort_by_key(|operation| (operation.begun, operation.id));
         operations.dedup_by_key(|operation| operation.id);
         let history = operations.iter().map(|operation| operation.line(start, key)).collect();
         Self { class, what: format!("key {key}: {}", what.into()), history }

@@ -33,6 +33,8 @@ pub struct Board {
     pub promotions: u64,
     /// When each process was last served.
     served: HashMap<u64, Nanos>,
+    /// When each process last ended an operation, one way or another.
+    ended: HashMap<u64, Nanos>,
     /// When the latest operation began that was acknowledged.
     newest: Nanos,
     gap: Option<Gap>,
@@ -60,6 +62,7 @@ impl Board {
     /// A process is gone.
     pub fn gone(&mut self, process: u64) {
         self.served.remove(&process);
+        self.ended.remove(&process);
         if self.leader == Some(process) {
             self.leader = None;
         }
@@ -68,6 +71,11 @@ impl Board {
     /// A process was last served at this time, if it was.
     pub fn served(&self, process: u64) -> Option<Nanos> {
         self.served.get(&process).copied()
+    }
+
+    /// Whether a process has ended an operation after this time; so has one that never ended any.
+    pub fn has_resolved_since(&self, process: u64, time: Nanos) -> bool {
+        self.ended.get(&process).is_none_or(|ended| *ended > time)
     }
 
     /// Whether an operation was acknowledged that began after this time.
@@ -100,6 +108,7 @@ impl Board {
             }
             Record::End { id, at, outcome } => {
                 let begun = open.remove(id);
+                self.ended.insert(process, *at);
                 if let (Some(begun), false) = (begun, matches!(outcome, Outcome::Failed { .. })) {
                     self.acknowledged(process, begun, *at);
                 }

@@ -21,13 +21,14 @@ use std::{
 const SURGE_LASTS: Nanos = 12_000_000;
 
 /// What may happen, and how often of a thousand times.
-const FAULTS: [(Fault, usize); 9] = [
+const FAULTS: [(Fault, usize); 10] = [
     (Fault::KillLeader, 520),
     (Fault::KillGuest, 230),
     (Fault::KillLeaderAndHeir, 70),
     (Fault::LeaderLeaves, 50),
     (Fault::GuestLeaves, 40),
-    (Fault::FreezeLeader, 30),
+    (Fault::FreezeLeader, 20),
+    (Fault::FreezeLeaderLong, 10),
     (Fault::FreezeGuest, 30),
     (Fault::KillFrozenLeader, 15),
     (Fault::FullDisk, 15),
@@ -42,6 +43,8 @@ enum Fault {
     LeaderLeaves,
     GuestLeaves,
     FreezeLeader,
+    /// Until what waits for it has given up.
+    FreezeLeaderLong,
     FreezeGuest,
     KillFrozenLeader,
     FullDisk,
@@ -104,6 +107,7 @@ impl<'a> Faults<'a> {
                 let slot = self.leader()?;
                 self.frozen(slot, "leaders frozen")?;
             }
+            Fault::FreezeLeaderLong => self.frozen_long()?,
             Fault::FreezeGuest => {
                 let slot = self.guest();
                 self.frozen(slot, "guests frozen")?;
@@ -212,6 +216,34 @@ impl<'a> Faults<'a> {
                 self.count("guests killed");
             }
             thread::sleep(pause / 2);
+        }
+        self.crew.thaw()
+    }
+
+    /// Nobody can take a frozen leader's place: it has the lock. But no operation waits longer for it than it may.
+    fn frozen_long(&mut self) -> Result<()> {
+        let slot = self.leader()?;
+        self.board.lock().close_gap();
+        self.count("leaders frozen for longer than operations may take");
+        let begun = clock::now();
+        self.crew.freeze(slot)?;
+        // What it had answered before is heard by then.
+        let since = begun + self.deadline.as_nanos() as Nanos / 2;
+        let end = Instant::now() + PATIENCE;
+        loop {
+            thread::sleep(Duration::from_millis(5));
+            let waiting = {
+                let board = self.board.lock();
+                let others = self.crew.members.iter().filter(|member| !member.frozen);
+                others.map(|member| member.process).find(|process| !board.has_resolved_since(*process, since))
+            };
+            let Some(process) = waiting else { break };
+            ensure!(
+                Instant::now() < end,
+                "process {process} has had no operation end for {PATIENCE:?} while the leader is frozen, though each may \
+                 take only {:?}",
+                self.deadline
+            );
         }
         self.crew.thaw()
     }

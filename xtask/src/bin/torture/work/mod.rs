@@ -129,6 +129,7 @@ async fn work(options: &WorkOptions, mut commands: mpsc::UnboundedReceiver<Strin
 async fn open(options: &WorkOptions, teller: &Arc<Teller>) -> Result<RaveLevel> {
     loop {
         let builder = RaveLevel::builder(&options.db)?
+            .sessions(options.sabotage != Some(Sabotage::Sessionless))
             .operation_timeout(Duration::from_millis(options.deadline))
             .open_timeout(Duration::from_secs(30));
         let events = builder.events();

@@ -19,6 +19,8 @@ pub enum Sabotage {
     Skipped,
     /// A counter is increased without a transaction.
     Raced,
+    /// Leaders do not remember which writes of others they have applied.
+    Sessionless,
     /// A write is made, and said to have failed without effect.
     Denied,
 }
