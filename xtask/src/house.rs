@@ -60,7 +60,7 @@ pub fn check() -> Result<()> {
 }
 
 /// The project's files, relative to its root, without what is built or fetched.
-fn tracked_files() -> Result<Vec<PathBuf>> {
+pub fn tracked_files() -> Result<Vec<PathBuf>> {
     fn walk(directory: &Path, root: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
         for entry in std::fs::read_dir(directory).with_context(|| directory.display().to_string())? {
             let entry = entry?;
