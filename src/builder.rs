@@ -8,7 +8,10 @@ use rave_core::{Code, Error, EventHub, EventStream, Opener, Result, process_name
 use rave_guest::{Guest, GuestOptions, RetryPolicy};
 use rave_host::{HostOptions, WriteHook};
 use rave_transport::{Transport, wire::Limits};
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 use tokio::sync::watch;
 
 /// How to open a shared database: which store, which transport, what to do when a leader dies.
@@ -125,6 +128,12 @@ impl Builder {
     /// guest that was out of reach for longer gets an error of effect `Unknown` for writes that were on their way.
     pub fn session_retention(mut self, retention: Duration) -> Self {
         self.host.session_retention = retention;
+        self
+    }
+
+    /// The time of day by which sessions grow old while this process leads, for tests; default: the system's.
+    pub fn session_clock(mut self, clock: fn() -> SystemTime) -> Self {
+        self.host.clock = clock;
         self
     }
 

@@ -142,6 +142,7 @@ fn judge(kernel: &mut Kernel, pid: Pid, id: usize, outcome: &Outcome) -> bool {
         Code::Aborted => kernel.plan.deadline.is_some(),
         Code::ConnectionLost => kernel.plan.policies.len() > 1,
         Code::Io => kernel.plan.io_errors > 0,
+        Code::Session => kernel.plan.retention.is_some(),
         // Others were faster at every attempt.
         Code::Conflict => true,
         _ => false,

@@ -48,6 +48,8 @@ pub(crate) struct Process {
     pub(crate) orders: Option<Waker>,
     /// Its clients have done all they wanted.
     pub(crate) idle: bool,
+    /// It may lead.
+    pub(crate) leads: bool,
     /// Connections it made and locks it took: what its iterators see changes with it.
     pub(crate) epoch: u32,
 }
@@ -159,6 +161,11 @@ impl Kernel {
         self.processes.get(pid).is_some_and(|process| matches!(process.life, Life::Running | Life::Frozen))
     }
 
+    /// Whether `pid` is there and may lead.
+    pub(crate) fn may_lead(&self, pid: Pid) -> bool {
+        self.alive(pid) && self.processes[pid].leads && !self.processes[pid].closing
+    }
+
     pub(crate) fn note(&mut self, pid: Pid, what: &'static str, number: u64, detail: impl FnOnce() -> String) {
         self.trace.note(self.now, Some(pid), what, number, detail);
     }
@@ -171,7 +178,7 @@ impl Kernel {
         }
     }
 
-    pub(crate) fn spawn(&mut self) -> Pid {
+    pub(crate) fn spawn(&mut self, leads: bool) -> Pid {
         self.processes.push(Process {
             life: Life::Running,
             awake: true,
@@ -179,6 +186,7 @@ impl Kernel {
             leaving: false,
             orders: None,
             idle: false,
+            leads,
             epoch: 0,
         });
         let pid = self.processes.len() - 1;

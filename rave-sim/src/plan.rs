@@ -51,6 +51,10 @@ pub(crate) struct Plan {
     /// Keys that are only ever read; they make iterators need several pages.
     pub(crate) ballast: usize,
     pub(crate) policies: Vec<RetryPolicy>,
+    /// How long sessions of guests that are gone are remembered, if not for ever.
+    pub(crate) retention: Option<u64>,
+    /// Of 10 processes, how many only ever follow.
+    pub(crate) followers: u32,
     /// Deadlines of operations; not all handles have one.
     pub(crate) deadline: Option<Span>,
     /// Of 1000 operations, how many are dropped in the middle.
@@ -110,9 +114,12 @@ impl Plan {
                 0 => vec![RetryPolicy::Always, RetryPolicy::Safe, RetryPolicy::Never],
                 _ => vec![RetryPolicy::Always],
             },
+            retention: (rng.u8(0..4) == 0).then(|| rng.u64(0..1_000_000)),
+            followers: if rng.u8(0..4) == 0 { rng.u32(1..=5) } else { 0 },
             deadline: (rng.u8(0..3) == 0).then(|| Span(200, rng.u64(1000..=60_000))),
             cancelled: sometimes(rng, 150),
-            think: slow(rng, 300, 5000),
+            // Now and then a run lasts for seconds, so that guests are away for as long.
+            think: if rng.u8(0..8) == 0 { Span(0, 400_000) } else { slow(rng, 300, 5000) },
             network: slow(rng, 100, 4000),
             store: slow(rng, 60, 3000),
             recovery: slow(rng, 1000, 60_000),

@@ -4,13 +4,14 @@ use crate::{client::client, kernel::Sim, network::SimTransport, store::SimOpener
 use rave_core::{AbstractLevel, Code};
 use rave_level::{Builder, RaveLevel};
 use std::{
+    cell::Cell,
     future::poll_fn,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering::Relaxed},
     },
     task::{Poll, Waker},
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 use tokio::{runtime::Runtime, task::JoinSet};
 
@@ -29,6 +30,16 @@ impl Idle {
             waker.wake();
         }
     }
+}
+
+thread_local! {
+    /// The simulated time, for the time of day.
+    static NOW: Cell<u64> = const { Cell::new(0) };
+}
+
+/// Some day, and the simulated time of it.
+fn time_of_day() -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_hours(500_000) + Duration::from_micros(NOW.get())
 }
 
 pub(crate) struct Process {
@@ -65,6 +76,7 @@ impl Process {
 
     /// Lets the process run: so many polls of its tasks, or until it has nothing to do. Whether it has nothing to do.
     pub(crate) fn step(&mut self, now: u64, polls: Option<u32>) -> bool {
+        NOW.set(now);
         let lag = self.lag(now);
         self.clock = now;
         let idle = &*self.idle;
@@ -104,9 +116,15 @@ async fn live(sim: Sim, pid: Pid) {
         kernel.note(pid, "is", 0, || format!("{policy:?}, deadline {deadline:?} µs, {clients} clients"));
         (policy, deadline, clients)
     });
-    let opener = SimOpener { sim: sim.clone(), pid };
     let transport = SimTransport { sim: sim.clone(), pid };
-    let mut builder = Builder::new(opener, transport).retry(policy);
+    let mut builder = match sim.with(|kernel| kernel.processes[pid].leads) {
+        true => Builder::new(SimOpener { sim: sim.clone(), pid }, transport),
+        false => Builder::guest(transport),
+    };
+    builder = builder.retry(policy).session_clock(time_of_day);
+    if let Some(micros) = sim.with(|kernel| kernel.plan.retention) {
+        builder = builder.session_retention(Duration::from_micros(micros));
+    }
     if let Some(micros) = deadline {
         builder = builder.operation_timeout(Duration::from_micros(micros));
     }
@@ -122,7 +140,8 @@ async fn live(sim: Sim, pid: Pid) {
                     }
                     kernel.note(pid, "could not open", 0, || error.to_string());
                     // A leader may have been frozen for longer than a process waits, and the disk may fail.
-                    if !matches!(error.code(), Code::Locked | Code::Io) {
+                    let nobody = error.code() == Code::DatabaseFailedOpen && !kernel.processes[pid].leads;
+                    if !nobody && !matches!(error.code(), Code::Locked | Code::Io) {
                         kernel.violated(format!("P{pid} could not open: {error}"));
                     }
                 });

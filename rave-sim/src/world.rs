@@ -12,7 +12,7 @@ use crate::{
 use std::cell::RefCell;
 
 /// Microseconds after which faults end at the latest.
-const BUSY: u64 = 3_000_000;
+const BUSY: u64 = 8_000_000;
 /// Microseconds in which what is under way has to end once it is calm.
 const PATIENCE: u64 = 60_000_000;
 /// Turns in which a run has to end.
@@ -70,8 +70,9 @@ pub fn run(seed: u64, readable: bool) -> Report {
     let sim = Sim::new(seed, readable);
     let mut world = World { sim: sim.clone(), processes: Vec::new(), phase: Phase::Busy, stride: 1000, noted: 0 };
     let processes = sim.with(|kernel| kernel.plan.processes);
-    for _ in 0..processes {
-        world.start();
+    for number in 0..processes {
+        let follows = number > 0 && sim.with(|kernel| kernel.rng.u32(0..10) < kernel.plan.followers);
+        world.start(!follows);
     }
     let mut turns = 0;
     while !world.turn() {
@@ -99,8 +100,8 @@ pub fn run(seed: u64, readable: bool) -> Report {
 }
 
 impl World {
-    fn start(&mut self) {
-        let pid = self.sim.with(Kernel::spawn);
+    fn start(&mut self, leads: bool) {
+        let pid = self.sim.with(|kernel| kernel.spawn(leads));
         match Process::start(&self.sim, pid) {
             Ok(process) => self.processes.push(Some(process)),
             Err(error) => {
@@ -209,7 +210,8 @@ impl World {
             room && chance(&mut kernel.rng, start)
         });
         if start {
-            self.start();
+            let follows = self.sim.with(|kernel| kernel.rng.u32(0..10) < kernel.plan.followers);
+            self.start(!follows);
         }
     }
 
@@ -230,10 +232,14 @@ impl World {
                     kernel.trace.note(now, None, "it is calm from now on", 0, String::new);
                     (0..kernel.processes.len()).for_each(|pid| kernel.thaw(pid));
                 });
+                // Without anybody who may lead, those who follow would wait for ever.
+                if !self.sim.with(|kernel| (0..kernel.processes.len()).any(|pid| kernel.may_lead(pid))) {
+                    self.start(true);
+                }
                 self.phase = Phase::Calm { until: now + PATIENCE };
             }
             Phase::Calm { .. } if idle => {
-                self.start();
+                self.start(true);
                 self.phase = Phase::Verifying { until: now + PATIENCE };
             }
             Phase::Verifying { .. } if idle => {
