@@ -149,7 +149,7 @@ fn interop() -> Result<()> {
 }
 
 fn torture() -> Result<()> {
-    let tests = ["test", "--release", "--package", "xtask", "--features", "torture", "--bin", "torture"];
+    let tests = ["test", "--package", "xtask", "--features", "torture", "--bin", "torture"];
     execute(&mut cargo(&tests), 15 * MINUTE)?;
     execute(&mut cargo(&["xtask", "torture", "--minutes", "0.75"]), 15 * MINUTE)
 }

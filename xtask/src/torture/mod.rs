@@ -1,5 +1,6 @@
-//! `cargo xtask torture`: real processes share one database, are frozen, killed and run out of disk, and everything that
-//! they were told is checked. The program that does so is `xtask/src/bin/torture`; it is built for release and started.
+//! `cargo xtask torture`: real processes share one database, are frozen, killed and run out of disk, and everything
+//! that they were told is checked. The program that does so is `xtask/src/bin/torture`; it is built for release and
+//! started.
 
 use crate::{
     command::{cargo, run as execute},

@@ -1,8 +1,8 @@
 //! The keys and values of the workload.
 //!
-//! A key is a generation, a kind, a name and a part of it, and its text sorts as these do. A value is a number, which no
-//! two writes of the same key share; 0 stands for a key that is not there. How long a value is follows from its number, so that a value that was
-//! damaged or mixed with another is recognized.
+//! A key is a generation, a kind, a name and a part of it, and its text sorts as these do. A value is a number, which
+//! no two writes of the same key share; 0 stands for a key that is not there. How long a value is follows from its
+//! number, so that a value that was damaged or mixed with another is recognized.
 
 use rave_level::KeyRange;
 use serde::{Deserialize, Serialize};

@@ -2,12 +2,12 @@
 
 use crate::clock::Nanos;
 
-/// So often all clients of all processes write and read at once. Leaders are mostly killed in the midst of such a surge,
-/// when much is on its way.
+/// So often all clients of all processes write and read at once. Leaders are mostly killed in the midst of such a
+/// surge, when much is on its way.
 pub const SURGE: Nanos = 250_000_000;
 
-/// Rounds of each client in a surge: it reads and writes one key, and then another. Several, so that some follow at once when a
-/// new leader serves again, while others still have to find it.
+/// Rounds of each client in a surge: it reads and writes one key, and then another. Several, so that some follow at
+/// once when a new leader serves again, while others still have to find it.
 pub const ROUNDS: u64 = 4;
 
 /// Registers that are used in one surge, apart from others. Many write to one of them at once, so they are only put.

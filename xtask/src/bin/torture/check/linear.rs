@@ -120,8 +120,8 @@ fn search(steps: &[Step]) -> Verdict {
 
 /// Beginnings and ends, in the order of their times.
 ///
-/// The checker tries operations in the order of their beginnings. Where nothing ends between two beginnings, their order
-/// says nothing, so it is chosen such that the first guess is mostly right: what was seen first comes first.
+/// The checker tries operations in the order of their beginnings. Where nothing ends between two beginnings, their
+/// order says nothing, so it is chosen such that the first guess is mostly right: what was seen first comes first.
 fn actions(steps: &[Step]) -> Vec<(usize, Action<Effect>)> {
     let mut moments: Vec<(Nanos, bool, usize)> = Vec::with_capacity(2 * steps.len());
     for (index, step) in steps.iter().enumerate() {
@@ -149,8 +149,8 @@ fn actions(steps: &[Step]) -> Vec<(usize, Action<Effect>)> {
     moments.into_iter().map(action).collect()
 }
 
-/// Narrows the times of operations to what follows from what was seen: a value is written before anybody who saw it knew
-/// so, and seen after its write began. This changes no verdict and makes the search much shorter.
+/// Narrows the times of operations to what follows from what was seen: a value is written before anybody who saw it
+/// knew so, and seen after its write began. This changes no verdict and makes the search much shorter.
 fn tighten(steps: &mut [Step]) {
     let mut writers: HashMap<u64, Vec<usize>> = HashMap::new();
     let mut seers: HashMap<u64, Vec<usize>> = HashMap::new();
@@ -181,8 +181,8 @@ fn tighten(steps: &mut [Step]) {
     }
 }
 
-/// Without those that may not have happened and whose value nobody saw: if there is an order with them, there is the same
-/// without them. They would make the search much longer.
+/// Without those that may not have happened and whose value nobody saw: if there is an order with them, there is the
+/// same without them. They would make the search much longer.
 fn without_unseen(steps: &[Step]) -> Vec<Step> {
     let seen = |value| steps.iter().any(|step| step.effect.saw(value));
     let needed = |step: &&Step| step.ended != NEVER || step.effect.value_written().is_none_or(seen);

@@ -4,11 +4,11 @@
 //! | --- | --- |
 //! | `keys` | registers and pairs: each key's history is linearizable (`linear`, `zones`) |
 //! | `sequences` | writes of one client, several at once: none lost, repeated, stale or out of order |
-//! | `sets` | iterators; markers: what was acknowledged is there, what failed without effect is not; parts of a batch; counters |
+//! | `sets` | iterators; that what was acknowledged is there and nothing else; parts of a batch; counters |
 //!
-//! A generation is over when no process can begin an operation on it any more and none has one on its way. Some time later, with
-//! several leaders in between, one process reads all of it: the audit. That read is part of the history, and with it the
-//! generation is checked.
+//! A generation is over when no process can begin an operation on it any more and none has one on its way. Some time
+//! later, with several leaders in between, one process reads all of it: the audit. That read is part of the history,
+//! and with it the generation is checked.
 
 mod keys;
 mod linear;
@@ -37,8 +37,8 @@ use std::{
 /// How long a generation rests before its audit.
 const REST: Nanos = 12_000_000_000;
 
-/// How much longer than its deadline an operation may take before that is a fault: the machine is busy, and processes are
-/// frozen.
+/// How much longer than its deadline an operation may take before that is a fault: the machine is busy, and processes
+/// are frozen.
 const SLACK: Nanos = 30_000_000_000;
 
 /// What the judge hears.
@@ -184,7 +184,7 @@ impl Judge {
                 let at = clock::seconds(self.start, at);
                 self.docket.accuse(Class::Process, format!("process {process} at {at} s: {what}"));
             }
-            Record::Note { what } => *self.docket.lock().notes.entry(what).or_default() += 1,
+            Record::Note { what } => *self.docket.lock().notes.entry(without_numbers(&what)).or_default() += 1,
             Record::Resting => {
                 self.docket.lock().resting.insert(process);
             }
@@ -265,6 +265,13 @@ impl Source {
         };
         self.told > clock::end_of(generation) && !self.open.values().any(concerns)
     }
+}
+
+/// A text with all numbers alike, so that what happened again is told once.
+fn without_numbers(text: &str) -> String {
+    let mut short: Vec<char> = text.chars().map(|c| if c.is_ascii_digit() { '#' } else { c }).collect();
+    short.dedup_by(|next, before| *next == '#' && *before == '#');
+    short.into_iter().collect()
 }
 
 /// Checks the whole history of a generation; how many keys could not be decided.

@@ -1,10 +1,10 @@
 //! A quick verdict on histories of a key in which no two writes have the same value and nothing is deleted.
 //!
 //! A value's *cluster* is its write and all reads of it. Let `f` be when the first of them ended and `s` when the last
-//! of them began. If `f < s` the key had this value from `f` to `s`, whatever the order: its zone is *forward*. Otherwise all of
-//! them overlap and can be put at any one moment from `s` to `f`: it is *backward*. The history is linearizable if and
-//! only if no two forward zones overlap and no forward zone contains a backward one (Gibbons and Korach, "Testing
-//! Shared Memories", 1997). That takes no search, so that many may write to one key at once.
+//! of them began. If `f < s` the key had this value from `f` to `s`, whatever the order: its zone is *forward*.
+//! Otherwise all of them overlap and can be put at any one moment from `s` to `f`: it is *backward*. The history is
+//! linearizable if and only if no two forward zones overlap and no forward zone contains a backward one (Gibbons and
+//! Korach, "Testing Shared Memories", 1997). That takes no search, so that many may write to one key at once.
 
 use super::linear::{Effect, Step};
 use crate::clock::{NEVER, Nanos};

@@ -5,7 +5,7 @@ use crate::{
     check::{Class, Message, SharedDocket},
     clock::{self, Nanos},
     record::Record,
-    work::Sabotage,
+    work::{Sabotage, Store},
     workload::CLIENTS,
 };
 use anyhow::{Context, Result, ensure};
@@ -31,6 +31,7 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 /// How workers are started.
 pub struct Settings {
     pub db: PathBuf,
+    pub store: Store,
     pub seed: u64,
     pub deadline: Duration,
     pub pause: Duration,
@@ -97,10 +98,14 @@ impl Crew {
     fn start_with(&mut self, clients: u64) -> Result<()> {
         self.started += 1;
         let process = self.started;
-        let Settings { db, seed, deadline, pause, sabotage } = &self.settings;
-        let mut command = Command::new(std::env::current_exe()?);
-        command.arg("work").arg("--db").arg(db);
+        let Settings { db, store, seed, deadline, pause, sabotage } = &self.settings;
+        // This very program, also if its file was replaced by another build meanwhile.
+        let mut command = Command::new("/proc/self/exe");
+        command.arg0("torture").arg("work").arg("--db").arg(db);
         command.args(["--process", &process.to_string(), "--seed", &seed.to_string()]);
+        if let Some(store) = store.to_possible_value() {
+            command.args(["--store", store.get_name()]);
+        }
         command.args(["--clients", &clients.to_string()]);
         command.args(["--deadline", &deadline.as_millis().to_string(), "--pause", &pause.as_micros().to_string()]);
         if let Some(name) = sabotage.and_then(|sabotage| sabotage.to_possible_value()) {

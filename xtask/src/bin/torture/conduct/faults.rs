@@ -240,7 +240,7 @@ impl<'a> Faults<'a> {
             let Some(process) = waiting else { break };
             ensure!(
                 Instant::now() < end,
-                "process {process} has had no operation end for {PATIENCE:?} while the leader is frozen, though each may \
+                "process {process} has had no operation end for {PATIENCE:?} behind a frozen leader, though each may \
                  take only {:?}",
                 self.deadline
             );

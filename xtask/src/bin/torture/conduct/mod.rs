@@ -12,7 +12,7 @@ use crate::{
     check::{Class, Judge, Message, SharedDocket, Violation},
     clock,
     report::Report,
-    work::Sabotage,
+    work::{Sabotage, Store},
 };
 use anyhow::{Context, Result, ensure};
 use board::SharedBoard;
@@ -47,6 +47,9 @@ pub struct ConductOptions {
     /// How long faults go on.
     #[arg(long, default_value_t = 5.0)]
     minutes: f64,
+    /// Which engine writes the database's files.
+    #[arg(long, default_value = "leveldb")]
+    store: Store,
     /// Decides which operations are chosen and which faults happen; not when. Random without.
     #[arg(long)]
     seed: Option<u64>,
@@ -92,6 +95,7 @@ pub fn run(options: &ConductOptions) -> Result<ExitCode> {
     };
     let settings = Settings {
         db: place.db(),
+        store: options.store,
         seed,
         deadline,
         pause: Duration::from_micros(options.pause),

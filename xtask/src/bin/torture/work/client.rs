@@ -1,5 +1,5 @@
-//! A client: random operations on the keys that everybody uses now; mostly one after the other, and many at once when all
-//! others do so too.
+//! A client: random operations on the keys that everybody uses now; mostly one after the other, and many at once when
+//! all others do so too.
 
 use super::operation::Operator;
 use crate::{
@@ -50,8 +50,8 @@ impl Client {
         }
     }
 
-    /// Reads, writes and reads again, at once, a few times, on the few registers that everybody uses in this surge. So a
-    /// write that comes too late, or once more, follows one that was seen, and is seen itself.
+    /// Reads, writes and reads again, at once, a few times, on the few registers that everybody uses in this surge. So
+    /// a write that comes too late, or once more, follows one that was seen, and is seen itself.
     async fn surge(&mut self) {
         let now = clock::now();
         let generation = clock::generation(now);
@@ -78,8 +78,8 @@ impl Client {
         }
     }
 
-    /// From choosing the generation to beginning there is nothing to wait for: whoever hears of an operation later knows
-    /// that none of earlier generations will follow.
+    /// From choosing the generation to beginning there is nothing to wait for: whoever hears of an operation later
+    /// knows that none of earlier generations will follow.
     async fn step(&mut self) {
         let generation = clock::generation(clock::now());
         if self.sequence.0 != generation {

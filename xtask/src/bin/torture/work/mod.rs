@@ -22,13 +22,16 @@ use crate::{
     workload::CLIENTS,
 };
 use anyhow::{Context, Result};
-use clap::Args;
+use clap::{Args, ValueEnum};
 use client::Client;
 use fastrand::Rng;
 use futures::StreamExt;
 use nix::sys::{prctl, signal::Signal};
 use operation::Operator;
-use rave_level::{AbstractLevel, AbstractLevelExt, Event, EventStream, RaveLevel};
+use rave_level::{
+    AbstractLevel, AbstractLevelExt, Builder, Event, EventStream, RaveLevel, leveldb::rusty::RustyLevelDb,
+    transport::IpcTransport,
+};
 use std::{
     path::PathBuf,
     sync::{
@@ -43,11 +46,24 @@ use tokio::{sync::mpsc, task::JoinSet};
 /// How often a worker says that it is alive.
 const ALIVE: Duration = Duration::from_millis(100);
 
+/// Which engine writes the files.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Store {
+    /// Our own.
+    #[default]
+    Leveldb,
+    /// `rusty-leveldb`.
+    Rusty,
+}
+
 #[derive(Args, Debug)]
 pub struct WorkOptions {
     /// The database.
     #[arg(long)]
     pub db: PathBuf,
+    /// Which engine writes its files.
+    #[arg(long)]
+    pub store: Store,
     /// The number of this process; no other has it.
     #[arg(long)]
     pub process: u64,
@@ -128,7 +144,11 @@ async fn work(options: &WorkOptions, mut commands: mpsc::UnboundedReceiver<Strin
 
 async fn open(options: &WorkOptions, teller: &Arc<Teller>) -> Result<RaveLevel> {
     loop {
-        let builder = RaveLevel::builder(&options.db)?
+        let builder = match options.store {
+            Store::Leveldb => RaveLevel::builder(&options.db)?,
+            Store::Rusty => Builder::new(RustyLevelDb::new(&options.db), IpcTransport::for_directory(&options.db)?),
+        };
+        let builder = builder
             .sessions(options.sabotage != Some(Sabotage::Sessionless))
             .operation_timeout(Duration::from_millis(options.deadline))
             .open_timeout(Duration::from_secs(30));
