@@ -140,9 +140,11 @@ fn judge(kernel: &mut Kernel, pid: Pid, id: usize, outcome: &Outcome) -> bool {
     let explained = match code {
         Code::DatabaseNotOpen => return explain_closed(kernel, pid, id),
         Code::Aborted => kernel.plan.deadline.is_some(),
-        Code::ConnectionLost => kernel.plan.policies.len() > 1,
+        Code::ConnectionLost => kernel.plan.gives_up(),
         Code::Io => kernel.plan.io_errors > 0,
         Code::Session => kernel.plan.retention.is_some(),
+        // It was applied by the leader that was lost, and does not hold the second time.
+        Code::ConditionFailed => !kernel.plan.sessions,
         // Others were faster at every attempt.
         Code::Conflict => true,
         _ => false,

@@ -50,7 +50,10 @@ pub(crate) struct Plan {
     pub(crate) keys: usize,
     /// Keys that are only ever read; they make iterators need several pages.
     pub(crate) ballast: usize,
+    /// What handles and single operations choose from.
     pub(crate) policies: Vec<RetryPolicy>,
+    /// Leaders keep sessions. Without, there are only legacy guarantees.
+    pub(crate) sessions: bool,
     /// How long sessions of guests that are gone are remembered, if not for ever.
     pub(crate) retention: Option<u64>,
     /// Of 10 processes, how many only ever follow.
@@ -103,6 +106,7 @@ impl Plan {
             |rng: &mut Rng, rate: u32| std::array::from_fn(|_| if rng.u8(0..3) == 0 { rng.u32(1..=rate) } else { 0 });
         let processes = rng.usize(2..=4);
         let kill = sometimes(rng, 12);
+        let sessions = rng.u8(0..16) > 0;
         Self {
             processes,
             most: processes + rng.usize(0..=2),
@@ -110,8 +114,10 @@ impl Plan {
             operations: rng.usize(3..=12),
             keys: rng.usize(2..=8),
             ballast: if rng.u8(0..5) == 0 { rng.usize(30..=90) } else { 0 },
+            sessions,
             policies: match rng.u8(0..5) {
-                0 => vec![RetryPolicy::Always, RetryPolicy::Safe, RetryPolicy::Never],
+                0..3 if !sessions => vec![RetryPolicy::Safe, RetryPolicy::Never],
+                0 if sessions => vec![RetryPolicy::Always, RetryPolicy::Safe, RetryPolicy::Never],
                 _ => vec![RetryPolicy::Always],
             },
             retention: (rng.u8(0..4) == 0).then(|| rng.u64(0..1_000_000)),
@@ -141,6 +147,16 @@ impl Plan {
             faults: rng.u32(0..=8),
             hasty: sometimes(rng, 100),
         }
+    }
+
+    /// Whether an operation may fail because its leader is lost.
+    pub(crate) fn gives_up(&self) -> bool {
+        self.policies.iter().any(|policy| *policy != RetryPolicy::Always)
+    }
+
+    /// Whether a write may be applied more than once: without sessions, where it is sent again all the same.
+    pub(crate) fn repeats(&self) -> bool {
+        !self.sessions && self.policies.contains(&RetryPolicy::Always)
     }
 
     pub(crate) fn deadly(&self, point: Point) -> u32 {

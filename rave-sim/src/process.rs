@@ -121,7 +121,7 @@ async fn live(sim: Sim, pid: Pid) {
         true => Builder::new(SimOpener { sim: sim.clone(), pid }, transport),
         false => Builder::guest(transport),
     };
-    builder = builder.retry(policy).session_clock(time_of_day);
+    builder = builder.retry(policy).session_clock(time_of_day).sessions(sim.with(|kernel| kernel.plan.sessions));
     if let Some(micros) = sim.with(|kernel| kernel.plan.retention) {
         builder = builder.session_retention(Duration::from_micros(micros));
     }

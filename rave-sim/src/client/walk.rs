@@ -116,11 +116,11 @@ fn over(sim: &Sim, walk: &Walk, error: &rave_core::Error) -> bool {
         let explained = match code {
             Code::DatabaseNotOpen => kernel.processes[pid].leaving,
             Code::Aborted => kernel.plan.deadline.is_some(),
-            Code::ConnectionLost => kernel.plan.policies.len() > 1,
+            Code::ConnectionLost => kernel.plan.gives_up(),
             _ => false,
         };
         // A handle with the policy `Never` lets go of iterators whose leader is deposed.
-        let deposed = code == Code::DatabaseNotOpen && kernel.plan.policies.len() > 1 && kernel.plan.io_errors > 0;
+        let deposed = code == Code::DatabaseNotOpen && kernel.plan.gives_up() && kernel.plan.io_errors > 0;
         if !explained && !deposed {
             kernel.violated(format!("P{pid}: iterator i{number} failed with {code}, which nothing explains"));
         }
