@@ -15,6 +15,11 @@ use std::{
 
 /// A bug that is not caught within so many seeds is not caught.
 const SEEDS: u64 = 100_000;
+/// Seeds that have to be without a violation as long as there is no bug.
+const CLEAN: u64 = 2000;
+
+/// Of what was seen, how much the table shows.
+const SHOWN: usize = 80;
 
 struct Bug {
     name: String,
@@ -26,8 +31,7 @@ pub(super) fn run(target: &Path, only: &[String]) -> Result<()> {
     let (sources, target) = (target.join("bugs/sources"), target.join("bugs/target"));
     let bugs = bugs(only)?;
     copy(&sources)?;
-    let clean = first_failure(&sources, &target, 2000)?;
-    if let Some((seed, what)) = clean {
+    if let Some((seed, what)) = first_failure(&sources, &target, CLEAN)? {
         bail!("without any bug seed {seed} fails: {what}");
     }
     let mut table = Table::new();
@@ -43,7 +47,8 @@ pub(super) fn run(target: &Path, only: &[String]) -> Result<()> {
         match found.with_context(|| bug.name.clone())? {
             Some((seed, what)) => {
                 println!("  caught by seed {seed}: {what}");
-                table.add_row([&bug.name, &(seed + 1).to_string(), &what, &seconds]);
+                let seen: String = what.chars().take(SHOWN).collect();
+                table.add_row([&bug.name, &(seed + 1).to_string(), &seen, &seconds]);
             }
             None => {
                 println!("  MISSED");
@@ -53,6 +58,10 @@ pub(super) fn run(target: &Path, only: &[String]) -> Result<()> {
         }
     }
     println!("{table}");
+    // So that what was found is due to one bug each.
+    if let Some((seed, what)) = first_failure(&sources, &target, CLEAN)? {
+        bail!("with all bugs taken out again seed {seed} fails: {what}");
+    }
     if !missed.is_empty() {
         bail!("not caught within {SEEDS} seeds: {}", missed.join(", "));
     }
