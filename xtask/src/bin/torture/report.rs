@@ -81,7 +81,7 @@ impl Report {
             no_disk: no_disk.map(str::to_owned),
             operations: docket.counts.clone(),
             acknowledged_writes: docket.acknowledged_writes,
-            kills: faults.kills(),
+            kills: faults.kills,
             faults: faults.tally.clone(),
             promotions: board.promotions,
             generations: docket.generations,
@@ -131,7 +131,10 @@ impl fmt::Display for Report {
             [("failovers, leader killed", &self.failovers), ("handovers, leader left", &self.handovers)]
         {
             let Distribution { count, p50, p90, p99, max, .. } = times_of;
-            let figures = [p50, p90, p99, max].map(|figure| format!("{figure:.1}"));
+            let figures = [p50, p90, p99, max].map(|figure| match figure.is_nan() {
+                true => "-".to_owned(),
+                false => format!("{figure:.1}"),
+            });
             times.add_row([name.to_owned(), count.to_string()].into_iter().chain(figures));
         }
         times.column_iter_mut().skip(1).for_each(|column| column.set_cell_alignment(CellAlignment::Right));

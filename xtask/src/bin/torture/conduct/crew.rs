@@ -1,6 +1,6 @@
 //! The processes: started, listened to, frozen, killed, replaced.
 
-use super::board::SharedBoard;
+use super::board::{End, SharedBoard};
 use crate::{
     check::{Class, Message, SharedDocket},
     clock::{self, Nanos},
@@ -131,19 +131,23 @@ impl Crew {
         self.members.iter().position(|member| member.process == leader)
     }
 
-    /// Kills a process; when.
-    pub fn kill(&mut self, slot: usize) -> Result<Nanos> {
+    /// Kills a process.
+    pub fn kill(&mut self, slot: usize) -> Result<()> {
         let mut member = self.members.swap_remove(slot);
         member.child.kill().context("killing a worker")?;
-        let at = clock::now();
-        self.gone(member)?;
-        Ok(at)
+        {
+            // At once: another one may be serving already.
+            let mut board = self.board.lock();
+            if board.leader() == Some(member.process) {
+                board.leader_ended(member.process, End::Killed, clock::now());
+            }
+        }
+        self.gone(member)
     }
 
     /// Tells a process to leave, and waits until it has.
-    pub fn leave(&mut self, slot: usize) -> Result<Nanos> {
+    pub fn leave(&mut self, slot: usize) -> Result<()> {
         let mut member = self.members.swap_remove(slot);
-        let at = clock::now();
         member.command("leave");
         let deadline = Instant::now() + PATIENCE;
         while member.child.try_wait()?.is_none() {
@@ -158,8 +162,7 @@ impl Crew {
             self.docket
                 .accuse(Class::Process, format!("process {}, told to leave, ended with {status}", member.process));
         }
-        self.gone(member)?;
-        Ok(at)
+        self.gone(member)
     }
 
     fn gone(&mut self, mut member: Member) -> Result<()> {

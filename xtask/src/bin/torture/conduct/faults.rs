@@ -61,6 +61,8 @@ pub struct Faults<'a> {
     /// How long an operation may take; a freeze longer than that shows.
     deadline: Duration,
     pub tally: Tally,
+    /// Kills of all kinds.
+    pub kills: u64,
     /// Each fault comes once in the beginning, so that a short run has all of them.
     first: Vec<Fault>,
 }
@@ -69,7 +71,7 @@ impl<'a> Faults<'a> {
     pub fn new(crew: Crew, board: SharedBoard, place: &'a Place, mut random: Rng, deadline: Duration) -> Self {
         let mut first: Vec<_> = FAULTS.iter().map(|(fault, _)| *fault).collect();
         random.shuffle(&mut first);
-        Self { crew, board, place, random, deadline, tally: Tally::new(), first }
+        Self { crew, board, place, random, deadline, tally: Tally::new(), kills: 0, first }
     }
 
     /// Does something, and puts new processes in the place of those that are gone.
@@ -83,7 +85,7 @@ impl<'a> Faults<'a> {
                 thread::sleep(Duration::from_micros(self.random.u64(0..20_000)));
                 // Whoever leads by now, or somebody who might be about to.
                 match self.crew.leader() {
-                    Some(slot) => self.kill(slot, End::Killed, "leaders killed soon after the one before")?,
+                    Some(slot) => self.replace(slot, "leaders killed soon after the one before")?,
                     None => self.kill_guest("processes killed during an election")?,
                 }
             }
@@ -119,7 +121,7 @@ impl<'a> Faults<'a> {
                 let pause = self.freeze_time();
                 thread::sleep(pause);
                 self.crew.excuse();
-                self.kill(slot, End::Killed, "leaders killed while frozen")?;
+                self.replace(slot, "leaders killed while frozen")?;
                 self.board.lock().close_gap();
             }
             Fault::FullDisk => self.full_disk()?,
@@ -141,6 +143,14 @@ impl<'a> Faults<'a> {
 
     fn count(&mut self, what: &'static str) {
         *self.tally.entry(what).or_default() += 1;
+    }
+
+    /// Kills a process, and starts another one.
+    fn replace(&mut self, slot: usize, name: &'static str) -> Result<()> {
+        self.crew.kill(slot)?;
+        self.kills += 1;
+        self.count(name);
+        self.crew.start()
     }
 
     /// The slot of the leader, once there is one.
@@ -175,22 +185,12 @@ impl<'a> Faults<'a> {
             thread::sleep(Duration::from_nanos(next_surge(now) - now + within));
         }
         let slot = self.leader()?;
-        self.kill(slot, End::Killed, name)
-    }
-
-    fn kill(&mut self, slot: usize, end: End, name: &'static str) -> Result<()> {
-        let process = self.crew.members[slot].process;
-        let at = self.crew.kill(slot)?;
-        self.board.lock().leader_ended(process, end, at);
-        self.count(name);
-        self.crew.start()
+        self.replace(slot, name)
     }
 
     fn kill_guest(&mut self, name: &'static str) -> Result<()> {
         let slot = self.guest();
-        self.crew.kill(slot)?;
-        self.count(name);
-        self.crew.start()
+        self.replace(slot, name)
     }
 
     /// Mostly a moment, sometimes longer than any operation may take.
@@ -211,9 +211,7 @@ impl<'a> Faults<'a> {
         } else {
             thread::sleep(pause / 2);
             if let Some(other) = self.thawed_guest() {
-                self.crew.kill(other)?;
-                self.crew.start()?;
-                self.count("guests killed");
+                self.replace(other, "guests killed")?;
             }
             thread::sleep(pause / 2);
         }
@@ -265,17 +263,12 @@ impl<'a> Faults<'a> {
         if self.random.bool()
             && let Some(slot) = self.crew.leader()
         {
-            self.kill(slot, End::Killed, "leaders killed on a full disk")?;
+            self.replace(slot, "leaders killed on a full disk")?;
             self.board.lock().close_gap();
         }
         thread::sleep(pause / 2);
         self.place.free();
         self.crew.excuse();
         Ok(())
-    }
-
-    /// Kills of all kinds.
-    pub fn kills(&self) -> u64 {
-        self.tally.iter().filter(|(name, _)| name.contains("killed")).map(|(_, count)| count).sum()
     }
 }

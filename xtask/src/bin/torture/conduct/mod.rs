@@ -212,7 +212,7 @@ impl Run<'_> {
         self.audits.arrange(&mut self.faults.crew, &self.docket, &mut self.random);
         if self.told.elapsed() >= TELL_EVERY {
             self.told = Instant::now();
-            let (docket, kills) = (self.docket.lock(), self.faults.kills());
+            let (docket, kills) = (self.docket.lock(), self.faults.kills);
             println!(
                 "{:6.1} s  {kills} kills, {} writes acknowledged, {} generations checked, {} violations",
                 self.begun.elapsed().as_secs_f64(),
