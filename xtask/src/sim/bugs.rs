@@ -39,10 +39,11 @@ pub(super) fn run(target: &Path, only: &[String]) -> Result<()> {
     let mut missed = Vec::new();
     for bug in &bugs {
         println!("{}: {}", bug.name, bug.what);
-        apply(&sources, &bug.patch, false).with_context(|| format!("{} does not apply any more", bug.name))?;
+        apply(&sources, &bug.patch).with_context(|| format!("{} does not apply any more", bug.name))?;
         let start = Instant::now();
         let found = first_failure(&sources, &target, SEEDS);
-        apply(&sources, &bug.patch, true)?;
+        // Takes it out again.
+        copy(&sources)?;
         let seconds = format!("{:.0}", start.elapsed().as_secs_f64());
         match found.with_context(|| bug.name.clone())? {
             Some((seed, what)) => {
@@ -103,13 +104,11 @@ fn copy(sources: &Path) -> Result<()> {
     Ok(())
 }
 
-fn apply(sources: &Path, patch: &Path, reverse: bool) -> Result<()> {
+fn apply(sources: &Path, patch: &Path) -> Result<()> {
     let mut git = Command::new("git");
     // Outside of any repository the copy is a plain folder to it.
-    git.args(["apply", "-C1", "--recount"]).current_dir(sources).env("GIT_DIR", sources.join("none"));
-    if reverse {
-        git.arg("--reverse");
-    }
+    // What stands around the lines that it changes may be other than it was.
+    git.args(["apply", "-C0", "--recount"]).current_dir(sources).env("GIT_DIR", sources.join("none"));
     let output = git.arg(patch).output().context("starting git")?;
     if !output.status.success() {
         bail!("{}", String::from_utf8_lossy(&output.stderr).trim());
