@@ -8,7 +8,7 @@ use futures::future::BoxFuture;
 use rave_core::{AbstractLevel, Code, Error, Event, EventHub, LockAttempt, LockedStore, Opener, Result};
 use rave_guest::Guest;
 use rave_host::{GuardedLevel, Host, HostOptions, HostStats};
-use rave_transport::{Connect, Connection, Transport};
+use rave_transport::{Connect, Connection, Transport, wire::message::SessionState};
 use std::{
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -117,6 +117,8 @@ pub(crate) struct Held {
     /// The store while it recovers: it has the lock, so giving it up must not release that before the listener is gone.
     opening: Option<BoxFuture<'static, Result<Arc<dyn AbstractLevel>>>>,
     store: Option<Arc<dyn AbstractLevel>>,
+    /// The same, if it has a record of this handle's session.
+    recorded: Option<GuardedLevel>,
 }
 
 impl Driver {
@@ -152,6 +154,12 @@ impl Driver {
                     }
                 },
             };
+        }
+        if let Some(store) = self.held.recorded.take()
+            && !store.manifest().read_only
+        {
+            // One that stays is forgotten in time.
+            let _ = store.forget_session(&self.guest.session()).await;
         }
         let result = self.let_go().await;
         self.end(result);
@@ -259,15 +267,20 @@ impl Driver {
         // served meanwhile.
         let session = self.guest.session();
         let state = match self.host_options.sessions {
-            true => Some(store.session_state(&session).await?),
+            true => match store.session_state(&session, self.guest.has_synced_in_doubt()).await {
+                Ok(state) => Some(state),
+                // A record that nobody can read is as good as forgotten.
+                Err(error) if error.code() == Code::Corruption => {
+                    tracing::error!(%error, location = self.location(), "what became of some writes cannot be known");
+                    Some(SessionState { forgotten: Some(u64::MAX), ..SessionState::default() })
+                }
+                Err(error) => return Err(error),
+            },
             false => None,
         };
-        let recorded = state.as_ref().is_some_and(|state| state.applied.is_some());
+        // From here on this process needs no record, but a full disk is no place to delete one.
+        self.held.recorded = state.as_ref().is_some_and(|state| state.applied.is_some()).then(|| store.clone());
         self.guest.promote(Arc::new(store.clone()), state).await;
-        if recorded && !store.manifest().read_only {
-            // From here on this process needs no record. One that stays is forgotten in time.
-            let _ = store.forget_session(&session).await;
-        }
         self.teller.role(Role::Leader);
         let error = tokio::select! {
             biased;
@@ -287,6 +300,7 @@ impl Driver {
         *self.figures.lock().unwrap_or_else(PoisonError::into_inner) = None;
         self.guest.demote();
         self.held.connection = None;
+        self.held.recorded = None;
         let listener = match self.held.host.take() {
             Some(host) => host.shutdown().await,
             None => Ok(()),

@@ -150,6 +150,31 @@ async fn with_retry_safe_a_leader_that_keeps_sessions_tells_what_was_applied() {
 }
 
 #[tokio::test]
+async fn a_full_disk_costs_readers_no_leader() {
+    let place = Place::new();
+    let (leader, guest) = (place.open().await, place.open().await);
+    guest.put("k", "1").await.unwrap();
+    place.store.fail_writes(Some(Error::new(Code::Io, "the disk is full")));
+    let mut events = guest.events();
+    leader.close().await.unwrap();
+    until("the guest leads", || leads(&guest)).await;
+    assert_eq!(guest.get("k").await.unwrap().as_deref(), Some(&b"1"[..]));
+    // Whoever writes is told, and that costs the lead; nothing else does.
+    assert_eq!(failure(&guest.put("k", "2").await).0, Code::Io);
+    place.store.fail_writes(None);
+    until("it leads again", || leads(&guest)).await;
+    guest.close().await.unwrap();
+    let mut led = 0;
+    while let Some(event) = events.next().await {
+        led += usize::from(matches!(event, Event::Leader));
+        if matches!(event, Event::Closed) {
+            break;
+        }
+    }
+    assert!((1..=2).contains(&led), "{led}");
+}
+
+#[tokio::test]
 async fn with_retry_never_all_that_was_sent_fails() {
     let (_leader, guest, [write, read, unsent]) = lost(RetryPolicy::Never).await;
     assert_eq!(failure(&write), (Code::ConnectionLost, Effect::Unknown));

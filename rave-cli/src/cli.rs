@@ -105,9 +105,9 @@ pub struct OpeningArgs {
 /// What becomes of operations in flight when the leader dies.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub enum Retry {
-    /// They are sent to the next leader.
+    /// The next leader finishes them.
     Always,
-    /// Only those that cannot be applied twice are sent again.
+    /// The next leader finishes those that cannot be applied twice: all of them, unless a JavaScript process leads.
     Safe,
     /// They fail.
     Never,

@@ -168,12 +168,19 @@ pub(crate) fn validate<'a>(conditions: impl ExactSizeIterator<Item = &'a Conditi
     if conditions.len() > MAX_CONDITIONS {
         return invalid(format!("a batch has {} conditions; it may have {MAX_CONDITIONS}", conditions.len()));
     }
+    let mut ranges = 0;
     let mut wanted: HashMap<&Bytes, (usize, Option<&Bytes>)> = HashMap::new();
     for (index, condition) in conditions.enumerate() {
         let (key, value) = match condition {
             Condition::Absent { key } => (key, None),
             Condition::Equals { key, value } => (key, Some(value)),
-            Condition::Unchanged { .. } => continue,
+            Condition::Unchanged { ranges: more, .. } => {
+                ranges += more.len();
+                if ranges > MAX_CONDITIONS {
+                    return invalid(format!("the conditions of a batch have more than {MAX_CONDITIONS} ranges"));
+                }
+                continue;
+            }
         };
         let (first, other) = *wanted.entry(key).or_insert((index, value));
         if other != value {

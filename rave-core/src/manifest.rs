@@ -21,7 +21,8 @@ pub struct Manifest {
     pub atomic_clear: bool,
     /// Batches may carry conditions.
     pub conditions: bool,
-    /// A write is applied exactly once, whatever leaders come and go.
+    /// A write is applied exactly once, whatever leaders come and go. Only handles of shared databases promise that; for a
+    /// store that is used alone there is nothing to promise.
     pub exactly_once: bool,
     /// Writes are refused with `LEVEL_READONLY`.
     pub read_only: bool,

@@ -86,6 +86,12 @@ impl Guest {
         self.shared.lock().machine.session()
     }
 
+    /// Whether a write that asked to survive power loss may have been applied by a lost leader. Then what
+    /// [`promote`](Self::promote) is told must survive power loss first.
+    pub fn has_synced_in_doubt(&self) -> bool {
+        self.shared.lock().machine.has_synced_in_doubt()
+    }
+
     /// Uses `connection` until it ends; `greeted` is called once the leader has answered. One connection at a time;
     /// dropping the future ends the connection.
     pub async fn run(&self, connection: Connection, greeted: impl FnOnce(LeaderInfo) + Send) -> Disconnect {

@@ -2,7 +2,7 @@
 
 use crate::{
     Guest,
-    machine::{Operation, Reply},
+    machine::{Drained, Operation, Reply},
     shared::{InPlace, Route, Shared},
 };
 use rave_core::{AbstractLevel, Code, Effect, Error, ReadOptions, Result, Status, WriteOptions};
@@ -52,7 +52,9 @@ impl Guest {
             Ok(match (&state.route, &earlier) {
                 (Route::Local(store), _) => Submitted::Local(store.clone(), operation),
                 (Route::Remote, Some((number, _))) => {
-                    Submitted::Remote(state.machine.resubmit(*number, operation, self.retry(), answer))
+                    let (number, policy) = (*number, self.retry());
+                    let drained = Drained { number, operation, policy, token: answer, uncertain: false };
+                    Submitted::Remote(state.machine.resubmit(drained))
                 }
                 (Route::Remote, None) => Submitted::Remote(state.machine.submit(operation, self.retry(), answer)),
             })

@@ -57,22 +57,16 @@ impl Guest {
 
     /// Does an operation that waited for a leader. If the store closes before it is done, it waits for the next one.
     async fn apply(&self, store: &dyn AbstractLevel, drained: Drained<Answer>) {
-        let Drained { number, operation, policy, token, uncertain } = drained;
-        let result = execute(store, operation.clone()).await;
+        let result = execute(store, drained.operation.clone()).await;
+        let mut drained = Some(drained);
         if result.as_ref().is_err_and(gave_back) {
-            let mut operation = Some((operation, token));
             self.shared.with(|state| {
-                if state.status != Status::Closed
-                    && let Some((operation, token)) = operation.take()
-                {
-                    state.machine.resubmit(number, operation, policy, token);
+                if state.status != Status::Closed {
+                    drained.take().map(|drained| state.machine.resubmit(drained));
                 }
             });
-            if let Some((_, token)) = operation {
-                let _ = token.send(result);
-            }
-            return;
         }
+        let Some(Drained { token, uncertain, .. }) = drained else { return };
         let judge = |error: Error| if uncertain { error.with_effect(Effect::Unknown) } else { error };
         let _ = token.send(result.map_err(judge));
     }

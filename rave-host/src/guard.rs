@@ -73,9 +73,25 @@ impl GuardedLevel {
         &*self.inner
     }
 
-    /// How far the session `id` of a guest got with its writes, by what this store knows.
-    pub async fn session_state(&self, id: &SessionId) -> Result<SessionState> {
-        sessions::look_up(self.inner(), id).await
+    /// How far the session `id` of a guest got with its writes, by what this store knows. If it is to be `durable`, that
+    /// knowledge and all it tells of survive power loss from here on, unless it says that it is volatile, because nothing
+    /// can be written here.
+    ///
+    /// Requires: nobody writes for the session meanwhile.
+    pub async fn session_state(&self, id: &SessionId, durable: bool) -> Result<SessionState> {
+        let (mut state, record) = sessions::look_up(self.inner(), id).await?;
+        if durable && let Some(record) = record {
+            let manifest = self.manifest();
+            if manifest.read_only || !manifest.sync_writes {
+                state.volatile = Some(true);
+                return Ok(state);
+            }
+            // What comes before a synced write in the log survives with it.
+            let result = self.inner.write_opts([record].into_iter().collect(), WriteOptions::synced()).await;
+            self.watch(&result);
+            result?;
+        }
+        Ok(state)
     }
 
     /// Forgets the session `id` of a guest: it has all answers, and its further writes do not come through a host.
@@ -85,9 +101,8 @@ impl GuardedLevel {
 
     /// Writes what users do not see.
     pub(crate) async fn write_internal(&self, batch: Batch) -> Result<()> {
-        let result = self.inner.write_opts(batch, WriteOptions::default()).await;
-        self.watch(&result);
-        result
+        // A failure is no reason to let go of the store: nobody asked for this, and readers are still served.
+        self.inner.write_opts(batch, WriteOptions::default()).await
     }
 
     /// Applies a user's batch, and with it the record of the session that it belongs to.

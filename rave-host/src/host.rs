@@ -15,6 +15,9 @@ use tokio::{
     task::{JoinHandle, JoinSet},
 };
 
+/// How long after the opening of the store old sessions are forgotten first.
+const FIRST_LOOK: Duration = Duration::from_mins(1);
+
 /// How to serve.
 #[derive(Clone, Debug)]
 pub struct HostOptions {
@@ -190,9 +193,7 @@ async fn accept(
 ) {
     // Dropping the set cuts the connections.
     let mut connections = JoinSet::new();
-    // The first look comes late: right after a failover guests are still coming back.
-    let pause = (shared.options.session_retention / 4).clamp(Duration::from_secs(1), Duration::from_hours(1));
-    let mut tending = tokio::time::interval_at(tokio::time::Instant::now() + pause, pause);
+    let mut tending = Box::pin(tend(&shared));
     let done = loop {
         tokio::select! {
             biased;
@@ -201,10 +202,7 @@ async fn accept(
                 Err(_) => return,
             },
             Some(_) = connections.join_next() => {}
-            _ = tending.tick() => {
-                let shared = shared.clone();
-                connections.spawn(async move { shared.forget_old_sessions().await });
-            }
+            () = &mut tending => {}
             accepted = listener.accept(), if failing.borrow().is_none() => match accepted {
                 Ok(connection) if connections.len() < shared.options.max_connections => {
                     let shared = shared.clone();
@@ -226,6 +224,7 @@ async fn accept(
             },
         }
     };
+    drop(tending);
     shared.leaving.send_replace(true);
     let all_left = async { while connections.join_next().await.is_some() {} };
     if tokio::time::timeout(shared.options.grace, all_left).await.is_err() {
@@ -235,6 +234,19 @@ async fn accept(
     // No connection may hold the store beyond this point.
     shared.store.send_replace(None);
     let _ = done.send(listener.close().await);
+}
+
+/// Forgets old sessions from time to time, once the store is open. Not at once: right after a failover guests are still
+/// coming back.
+async fn tend(shared: &Shared) {
+    let mut store = shared.store.subscribe();
+    let _ = store.wait_for(Option::is_some).await;
+    let pause = (shared.options.session_retention / 4).clamp(FIRST_LOOK, Duration::from_hours(1));
+    let mut looks = tokio::time::interval_at(tokio::time::Instant::now() + FIRST_LOOK, pause);
+    loop {
+        looks.tick().await;
+        shared.forget_old_sessions().await;
+    }
 }
 
 /// Counts a guest out, also when its task is aborted.

@@ -84,6 +84,8 @@ pub enum Work {
         attempt: u64,
         /// No write was ever sent with this number or a higher one.
         next: u64,
+        /// What is told must survive power loss.
+        durable: bool,
     },
     /// The guest will not come back: forget its session.
     Forget,
@@ -122,7 +124,7 @@ pub enum Outcome {
     GetMany(Result<Vec<Option<Bytes>>>),
     /// Of `Write` and `Clear`.
     Done(Result<()>),
-    /// Of `Resume`. An error refuses the session.
+    /// Of `Resume`. Of errors, `LEVEL_SESSION_LOST` and `LEVEL_CORRUPTION` refuse the session for good.
     Resumed(Result<SessionState>),
     /// Of `Open` and `Page`; no entries mean the end.
     Page(Result<Vec<Entry>>),
@@ -414,7 +416,11 @@ impl Machine {
                 self.progress = Some(progress);
                 self.welcome(version, Some(state));
             }
-            (Waiting::Resume { version, .. }, Outcome::Resumed(Err(error))) => self.turn_away(version, &error),
+            (Waiting::Resume { version, .. }, Outcome::Resumed(Err(error))) => match error.code() {
+                Code::Session | Code::Corruption => self.turn_away(version, &error),
+                // The guest asks again, here or elsewhere.
+                _ => self.fault = Some(error.to_string()),
+            },
             (Waiting::Page { id, seq }, Outcome::Page(result)) => self.page(id, seq, result),
             (Waiting::Status(id), Outcome::Status(status)) => {
                 self.send(&Response::Status(StatusReply { id, ..status }));

@@ -190,8 +190,14 @@ impl Session {
             Work::Clear { options, record: state } => {
                 Outcome::Done(self.store.clear_recorded(options, record(state)).await)
             }
-            Work::Resume { session, attempt, next } => {
-                Outcome::Resumed(self.resume(session, attempt, next, shared).await)
+            Work::Resume { session, attempt, next, durable } => {
+                let claim = match shared.sessions.claim(session, attempt).await {
+                    Ok(claim) => self.claim.insert(claim),
+                    Err(error) => return Some(Outcome::Resumed(Err(error))),
+                };
+                // A newer connection waits until what is told here is written.
+                let _turn = claim.turn().await?;
+                Outcome::Resumed(resume(&self.store, &session, next, durable).await)
             }
             Work::Forget => {
                 if let Some(claim) = &self.claim
@@ -239,18 +245,6 @@ impl Session {
             }),
         })
     }
-
-    async fn resume(&mut self, session: SessionId, attempt: u64, next: u64, shared: &Shared) -> Result<SessionState> {
-        let claim = shared.sessions.claim(session, attempt).await?;
-        let state = self.store.session_state(&session).await?;
-        if state.applied.is_some_and(|applied| applied >= next) {
-            let message =
-                "the session has writes that this guest never sent: it was reused, or an old greeting was repeated";
-            return Err(Error::new(Code::Session, message));
-        }
-        self.claim = Some(claim);
-        Ok(state)
-    }
 }
 
 /// Resolves when another connection speaks for the guest's session.
@@ -270,4 +264,19 @@ async fn next_page(
         iterator.seek(target).await?;
     }
     iterator.next_many(page).await
+}
+
+/// How far the session of a guest got that claims to have sent no write from `next` on.
+async fn resume(store: &GuardedLevel, session: &SessionId, next: u64, durable: bool) -> Result<SessionState> {
+    if let Err(error) = sessions::begin_count(store).await {
+        // On a full disk, for instance. Reads are served all the same.
+        tracing::debug!(%error, "the count of forgotten sessions was not begun");
+    }
+    let state = store.session_state(session, durable).await?;
+    if state.applied.is_some_and(|applied| applied >= next) {
+        let message =
+            "the session has writes that this guest never sent: it was reused, or an old greeting was repeated";
+        return Err(Error::new(Code::Session, message));
+    }
+    Ok(state)
 }

@@ -37,15 +37,36 @@ fn session_prefix() -> String {
     format!("{RESERVED}session!")
 }
 
-/// Where the count of forgotten sessions is, in decimal.
+/// Where the count of forgotten sessions is, in decimal. It begins at random, so that a database whose records were
+/// deleted by somebody who does not know them is not taken for one where nothing was forgotten.
 fn forgotten_key() -> Bytes {
     format!("{RESERVED}forgotten").into()
 }
 
-fn read_count(value: Option<&Bytes>) -> Result<u64> {
-    let Some(value) = value else { return Ok(0) };
-    let count = std::str::from_utf8(value).ok().and_then(|text| text.parse().ok());
-    count.ok_or_else(|| Error::new(Code::Corruption, "the count of forgotten sessions is damaged"))
+/// A damaged count is like no other.
+fn read_count(value: &Bytes) -> u64 {
+    std::str::from_utf8(value).ok().and_then(|text| text.parse().ok()).unwrap_or(u64::MAX)
+}
+
+fn count(count: u64) -> Operation {
+    Operation::Put { key: forgotten_key(), value: count.to_string().into() }
+}
+
+/// Begins the count of forgotten sessions, if there is none yet.
+pub(crate) async fn begin_count(store: &GuardedLevel) -> Result<()> {
+    let manifest = store.manifest();
+    if manifest.read_only || store.inner().get_opts(forgotten_key(), ReadOptions::default()).await?.is_some() {
+        return Ok(());
+    }
+    let mut batch: Batch = [count(fastrand::u64(1..u64::MAX / 2))].into_iter().collect();
+    if manifest.conditions {
+        batch = batch.if_absent(forgotten_key());
+    }
+    match store.write_internal(batch).await {
+        // Somebody else was first.
+        Err(error) if error.code() == Code::ConditionFailed => Ok(()),
+        result => result,
+    }
 }
 
 fn read_record(value: &Bytes) -> Result<SessionRecord> {
@@ -60,16 +81,21 @@ pub(crate) fn record(session: &SessionId, state: SessionState, now: SystemTime) 
     Operation::Put { key: key_of(session), value: record.encode_to_vec().into() }
 }
 
-/// How far a session got, by what is in `store`.
-pub(crate) async fn look_up(store: &dyn AbstractLevel, session: &SessionId) -> Result<SessionState> {
+/// How far a session got, by what is in `store`, and the operation that writes its record again.
+pub(crate) async fn look_up(
+    store: &dyn AbstractLevel,
+    session: &SessionId,
+) -> Result<(SessionState, Option<Operation>)> {
     let keys = vec![key_of(session), forgotten_key()];
     let values = store.get_many_opts(keys, ReadOptions::default()).await?;
-    let state = match values.first().and_then(Option::as_ref) {
+    let value = values.first().cloned().flatten();
+    let state = match &value {
         Some(value) => read_record(value)?.state.unwrap_or_default(),
         None => SessionState::default(),
     };
-    let forgotten = read_count(values.get(1).and_then(Option::as_ref))?;
-    Ok(SessionState { forgotten: Some(forgotten), ..state })
+    let forgotten = values.get(1).and_then(Option::as_ref).map_or(0, read_count);
+    let record = value.map(|value| Operation::Put { key: key_of(session), value });
+    Ok((SessionState { forgotten: Some(forgotten), ..state }, record))
 }
 
 /// The operation that forgets a session whose guest will not come back.
@@ -109,13 +135,13 @@ impl Sessions {
     pub(crate) async fn claim(self: &Arc<Self>, session: SessionId, attempt: u64) -> Result<Claim> {
         let speaker = {
             let mut map = self.map();
-            let speaker = map.entry(session).or_default();
-            let mut speaking = speaker.attempt();
-            if attempt <= *speaking {
+            if attempt <= map.get(&session).map_or(0, |speaker| *speaker.attempt()) {
                 let message =
                     "another connection speaks for this session: it was reused, or an old greeting was repeated";
                 return Err(Error::new(Code::Session, message));
             }
+            let speaker = map.entry(session).or_default();
+            let mut speaking = speaker.attempt();
             *speaking = attempt;
             drop(speaking);
             speaker.clone()
@@ -144,7 +170,8 @@ impl Sessions {
             }
             let mut batch = Batch::new();
             for entry in page {
-                let time = read_record(&entry.value)?.time.unwrap_or(0);
+                // A damaged one is of no use to anybody.
+                let time = read_record(&entry.value).ok().and_then(|record| record.time).unwrap_or(0);
                 if u128::from(time) < horizon && !self.is_spoken_for_key(&entry.key) {
                     if inner.manifest().conditions {
                         // It may just have come back.
@@ -156,9 +183,8 @@ impl Sessions {
             if batch.is_empty() {
                 continue;
             }
-            let count = inner.get_opts(forgotten_key(), ReadOptions::default()).await?;
-            let count = read_count(count.as_ref())?.saturating_add(1);
-            batch.push(Operation::Put { key: forgotten_key(), value: count.to_string().into() });
+            let forgotten = inner.get_opts(forgotten_key(), ReadOptions::default()).await?;
+            batch.push(count(forgotten.as_ref().map_or(0, read_count).wrapping_add(1)));
             match store.write_internal(batch).await {
                 // Next time.
                 Err(error) if error.code() == Code::ConditionFailed => {}
@@ -224,5 +250,19 @@ impl Drop for Claim {
         if *self.speaker.attempt() == self.attempt {
             map.remove(&self.session);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_claim_that_is_refused_leaves_nothing_behind() {
+        let sessions: Arc<Sessions> = Arc::default();
+        for session in 0..1000_u128 {
+            assert!(sessions.claim(session.to_le_bytes(), 0).await.is_err());
+        }
+        assert_eq!(sessions.map().len(), 0);
     }
 }

@@ -5,8 +5,8 @@ mod peer;
 use peer::{Peer, soon};
 use prost::Message as _;
 use rave_core::{
-    AbstractLevelExt, Batch, Bytes, Code, IteratorOptions, KeyRange, LockAttempt, MemoryLevel, MemoryOpener, Opener,
-    RESERVED,
+    AbstractLevel, AbstractLevelExt, Batch, Bytes, Code, Event, IteratorOptions, KeyRange, LockAttempt, MemoryLevel,
+    MemoryOpener, Opener, Operation, RESERVED,
 };
 use rave_host::{GuardedLevel, Host, HostOptions};
 use rave_transport::{
@@ -90,7 +90,7 @@ impl Scene {
     }
 
     async fn state(&self) -> SessionState {
-        self.guarded.session_state(&SESSION).await.unwrap()
+        self.guarded.session_state(&SESSION, false).await.unwrap()
     }
 
     async fn value(&self, key: &str) -> Option<Bytes> {
@@ -114,7 +114,9 @@ async fn answer(peer: &mut Peer) -> Callback {
 async fn a_record_tells_how_far_a_session_got_and_comes_with_its_writes() {
     let scene = Scene::new(HostOptions::default()).await;
     let (mut peer, welcome) = scene.greet(hello(1, 1)).await;
-    assert_eq!(welcome.session, Some(SessionState { forgotten: Some(0), ..SessionState::default() }));
+    let count = welcome.session.as_ref().and_then(|state| state.forgotten);
+    assert!(count.unwrap() > 0, "it begins somewhere");
+    assert_eq!(welcome.session, Some(SessionState { forgotten: count, ..SessionState::default() }));
     assert_eq!(scene.records().await, 0, "a guest that writes nothing leaves nothing");
     peer.say(&[put(3, "a"), put(5, "b"), clear(6, Some(1))]).await;
     for id in [3, 5, 6] {
@@ -151,7 +153,8 @@ async fn refusals_are_remembered_until_the_guest_has_them() {
     let Request::Put(last) = put(5, "d") else { unreachable!() };
     peer.say(&[Request::Put(Put { settled: Some(5), ..last })]).await;
     answer(&mut peer).await;
-    assert_eq!(scene.state().await, SessionState { applied: Some(5), refused: vec![], forgotten: Some(0) });
+    let state = scene.state().await;
+    assert_eq!((state.applied, state.refused), (Some(5), vec![]));
 }
 
 #[tokio::test]
@@ -221,7 +224,7 @@ async fn a_guest_that_takes_no_answers_and_is_always_refused_is_cut() {
     let scene = Scene::new(HostOptions::default()).await;
     let most = MAX_UNSETTLED_WRITES as u64;
     let refused = (1..=most).map(|number| Refusal { number, ..Refusal::default() }).collect();
-    let state = SessionState { applied: Some(most), refused, forgotten: None };
+    let state = SessionState { applied: Some(most), refused, ..SessionState::default() };
     let record = SessionRecord { state: Some(state), time: None };
     scene.store.put(record_key(), record.encode_to_vec()).await.unwrap();
     scene.store.put("a", "1").await.unwrap();
@@ -239,10 +242,11 @@ async fn a_session_is_forgotten_on_goodbye() {
     peer.say(&[put(1, "a")]).await;
     answer(&mut peer).await;
     assert_eq!(scene.records().await, 1);
+    let count = scene.state().await.forgotten;
     peer.say(&[Request::Goodbye(Goodbye {})]).await;
     assert_eq!(peer.next().await, None);
     assert_eq!(scene.records().await, 0);
-    assert_eq!(scene.state().await.forgotten, Some(0), "nobody will ask for it");
+    assert_eq!(scene.state().await.forgotten, count, "nobody will ask for it");
 }
 
 fn tomorrow() -> SystemTime {
@@ -254,21 +258,26 @@ async fn a_session_that_nobody_speaks_for_is_forgotten_in_time_and_counted() {
     let store = MemoryLevel::new();
     let scene = Scene::on(store.clone(), HostOptions::default()).await;
     let (mut peer, _) = scene.greet(hello(1, 1)).await;
+    let count = scene.state().await.forgotten.unwrap();
     peer.say(&[put(1, "a")]).await;
     answer(&mut peer).await;
     drop(peer);
+    // Nobody can read it, and it goes too.
+    store.put(format!("{RESERVED}session!{}", "08".repeat(16)), [0xff]).await.unwrap();
     scene.host.shutdown().await.unwrap();
     // A later leader. At first nothing is forgotten: guests are still coming back.
     let scene = Scene::on(store, HostOptions { clock: tomorrow, ..HostOptions::default() }).await;
-    assert_eq!(scene.records().await, 1);
+    tokio::time::sleep(Duration::from_secs(50)).await;
+    assert_eq!(scene.records().await, 2);
     let (kept, _) = scene.greet(hello(2, 2)).await;
-    tokio::time::sleep(Duration::from_hours(7)).await;
+    tokio::time::sleep(Duration::from_secs(20)).await;
     assert_eq!(scene.records().await, 1, "somebody speaks for it");
     drop(kept);
-    tokio::time::sleep(Duration::from_hours(7)).await;
-    assert_eq!((scene.records().await, scene.state().await.forgotten), (0, Some(1)));
+    tokio::time::sleep(Duration::from_hours(2)).await;
+    let forgotten = Some(count + 2);
+    assert_eq!((scene.records().await, scene.state().await.forgotten), (0, forgotten));
     let (_peer, welcome) = scene.greet(hello(3, 2)).await;
-    assert_eq!(welcome.session, Some(SessionState { forgotten: Some(1), ..SessionState::default() }));
+    assert_eq!(welcome.session, Some(SessionState { forgotten, ..SessionState::default() }));
 }
 
 #[tokio::test]
@@ -281,7 +290,38 @@ async fn damaged_records_are_told_and_not_guessed() {
     scene.store.put(&key, SessionRecord::default().encode_to_vec()).await.unwrap();
     scene.store.put(format!("{RESERVED}forgotten"), "many").await.unwrap();
     let (_peer, welcome) = scene.greet(hello(2, 1)).await;
-    assert_eq!(welcome.error.as_deref(), Some(Code::Corruption.as_str()));
+    assert_eq!(welcome.session.unwrap().forgotten, Some(u64::MAX), "like no other");
+}
+
+#[tokio::test]
+async fn a_store_that_cannot_be_asked_refuses_no_session() {
+    let scene = Scene::new(HostOptions::default()).await;
+    scene.store.close().await.unwrap();
+    let mut peer = Peer::connect(&scene.transport).await;
+    peer.say(&[hello(1, 1), Request::GetMany(GetMany::default())]).await;
+    assert_eq!(peer.next().await, None, "it asks again, here or elsewhere");
+}
+
+#[tokio::test]
+async fn what_a_synced_write_in_doubt_is_told_is_synced_first() {
+    let scene = Scene::new(HostOptions::default()).await;
+    let (mut peer, _) = scene.greet(hello(1, 1)).await;
+    peer.say(&[put(1, "a")]).await;
+    answer(&mut peer).await;
+    drop(peer);
+    let Request::Hello(plain) = hello(2, 2) else { unreachable!() };
+    let durable = Request::Hello(Hello { durable: Some(true), ..plain });
+    let mut writes = scene.store.events();
+    let (peer, welcome) = scene.greet(durable.clone()).await;
+    assert_eq!(welcome.session.unwrap().applied, Some(1));
+    drop(peer);
+    let Some(Event::Write(batch)) = soon(futures::StreamExt::next(&mut writes)).await else { panic!("no write") };
+    assert_eq!(batch.operations().map(Operation::key).collect::<Vec<_>>(), [record_key().as_bytes()]);
+    // Where nothing can be written, that is said.
+    let scene = Scene::on(scene.store.clone(), HostOptions { read_only: true, ..HostOptions::default() }).await;
+    let (_peer, welcome) = scene.greet(durable).await;
+    let state = welcome.session.unwrap();
+    assert_eq!((state.applied, state.volatile), (Some(1), Some(true)));
 }
 
 #[tokio::test]
@@ -292,7 +332,8 @@ async fn without_sessions_nothing_is_recorded() {
     peer.say(&[put(1, "a"), put(1, "b")]).await;
     answer(&mut peer).await;
     answer(&mut peer).await;
-    assert_eq!(scene.store.all(KeyRange::all()).await.unwrap().len(), 2);
+    assert_eq!(scene.guarded.all(KeyRange::all()).await.unwrap().len(), 2);
+    assert_eq!(scene.records().await, 0);
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! Running a transaction's body until nobody was in between.
 
 use super::{Transaction, state::State};
-use crate::{AbstractLevel, Code, Condition, Error, Result};
+use crate::{AbstractLevel, Code, Condition, Effect, Error, Result};
 use bytes::Bytes;
 use std::{ops::Bound, sync::Arc, time::Duration};
 
@@ -63,7 +63,10 @@ impl TransactionOptions {
             let Some(state) = running.0.end() else { return Err(Error::not_open().into()) };
             let settled = state.settle(outcome.is_ok()).await;
             match (outcome, settled) {
-                (_, Err(error)) if error.code() == Code::ConditionFailed => conflict = changed(&state, &error),
+                // With another effect it may be its own first try that it is in conflict with.
+                (_, Err(error)) if error.code() == Code::ConditionFailed && error.effect() == Effect::None => {
+                    conflict = changed(&state, &error);
+                }
                 (Ok(value), Ok(())) => return Ok(value),
                 (Ok(_), Err(error)) => return Err(error.into()),
                 // Also if the check failed: what the body says comes first.

@@ -19,6 +19,7 @@ impl<T> Machine<T> {
         self.spare = spare;
         self.output.clear();
         self.leaving = false;
+        self.parting = false;
         self.link = Link::Greeting { welcome: None };
         let hello = message::Hello {
             version: PROTOCOL_VERSION,
@@ -28,6 +29,7 @@ impl<T> Machine<T> {
             attempt: Some(self.attempt),
             next: Some(self.next),
             settled: Some(self.settled()),
+            durable: self.has_synced_in_doubt().then_some(true),
         };
         Request::Hello(hello).encode(&mut self.output);
         ask(&mut self.output);
@@ -58,7 +60,9 @@ impl<T> Machine<T> {
         self.pending.retain(|_, pending| pending.token.is_some());
         for pending in self.pending.values_mut() {
             // What one leader may have applied stays uncertain, also if a later one gives it back.
-            pending.uncertain |= pending.on_wire && !given_back;
+            let maybe_applied = pending.on_wire && !given_back;
+            pending.uncertain |= maybe_applied;
+            pending.obscure |= maybe_applied && pending.numbered.is_none();
             pending.on_wire = false;
         }
         for number in self.numbers_of(fails) {
@@ -84,7 +88,12 @@ impl<T> Machine<T> {
             let Some(pending) = self.pending.get_mut(&number) else { continue };
             match (pending.numbered, state) {
                 (Some(forgotten), Some(state)) => match session::fate(&pending.operation, number, forgotten, state) {
-                    Fate::Settled(result) => self.settle(number, |_| result),
+                    Fate::Settled(result) => {
+                        if result.is_err() {
+                            self.untold = Some(number);
+                        }
+                        self.settle(number, |pending| result.map_err(|error| pending.judge_settled(error)));
+                    }
                     Fate::Open => pending.uncertain = false,
                 },
                 _ if pending.policy == RetryPolicy::Always => {
@@ -99,10 +108,18 @@ impl<T> Machine<T> {
         }
     }
 
+    /// Whether a write that asked to survive power loss may have been applied by a lost leader that kept sessions: before
+    /// it is taken for done, what is recorded of it has to survive power loss.
+    pub fn has_synced_in_doubt(&self) -> bool {
+        let in_doubt = |pending: &Pending<T>| pending.uncertain && pending.numbered.is_some();
+        self.pending.values().any(|pending| in_doubt(pending) && pending.operation.is_synced())
+    }
+
     /// What is recorded of the session so far does not concern this handle any more.
-    fn change_session(&mut self) {
+    pub(super) fn change_session(&mut self) {
         self.session = self.spare;
         self.attempt = 0;
+        self.sent = 0;
         self.untold = None;
     }
 
@@ -123,8 +140,13 @@ impl<T> Machine<T> {
     pub(super) fn greeted(&mut self) {
         let Link::Greeting { welcome } = &mut self.link else { return };
         let welcome = welcome.take();
-        if welcome.as_ref().is_some_and(|welcome| welcome.error.is_some()) {
-            return self.renew();
+        if let Some(code) = welcome.as_ref().and_then(|welcome| welcome.error.as_deref()) {
+            // Something else than the session itself will pass.
+            match Code::from_name(code) {
+                Some(Code::Session | Code::Corruption) => self.renew(),
+                _ => self.stuck = Some("the leader cannot tell how far it got"),
+            }
+            return;
         }
         let state = welcome.as_ref().and_then(|welcome| welcome.session.clone());
         let leader = match welcome {
@@ -175,7 +197,7 @@ impl<T> Machine<T> {
         let known = self.sent > 0 && self.ready() && self.leader().is_some_and(|leader| leader.forgotten.is_some());
         if known {
             Request::Goodbye(message::Goodbye {}).encode(&mut self.output);
-            self.leaving = true;
+            self.parting = true;
         }
         known
     }

@@ -88,6 +88,8 @@ struct Pending<T> {
     cost: usize,
     /// A leader that was lost may have applied it.
     uncertain: bool,
+    /// And that leader kept no session, so nobody will ever know.
+    obscure: bool,
     /// It went out on the present connection.
     on_wire: bool,
     /// It last went out to a leader that keeps sessions, when this many had been forgotten.
@@ -97,12 +99,20 @@ struct Pending<T> {
 impl<T> Pending<T> {
     /// What it may have done if it is given up now.
     fn effect(&self) -> Effect {
-        if (self.uncertain || self.on_wire) && self.operation.is_write() { Effect::Unknown } else { Effect::None }
+        let uncertain = self.uncertain || self.obscure || self.on_wire;
+        if uncertain && self.operation.is_write() { Effect::Unknown } else { Effect::None }
     }
 
     /// The error of whoever did it last. An earlier leader may have applied it all the same.
     fn judge(&self, error: Error) -> Error {
-        if self.uncertain && self.operation.is_write() { error.with_effect(Effect::Unknown) } else { error }
+        let uncertain = self.uncertain || self.obscure;
+        if uncertain && self.operation.is_write() { error.with_effect(Effect::Unknown) } else { error }
+    }
+
+    /// The error with which it was refused, by what is recorded. A leader of which nothing is recorded may have applied it
+    /// all the same.
+    fn judge_settled(&self, error: Error) -> Error {
+        if self.obscure { error.with_effect(Effect::Unknown) } else { error }
     }
 }
 
@@ -133,8 +143,10 @@ pub struct Machine<T> {
     untold: Option<u64>,
     max_frame: usize,
     link: Link,
-    /// The leader said that it leaves, or was told that this guest does: nothing more is sent on this connection.
+    /// The leader said that it leaves: nothing more is sent on this connection.
     leaving: bool,
+    /// It was told that this guest leaves: likewise.
+    parting: bool,
     next: u64,
     pending: BTreeMap<u64, Pending<T>>,
     /// Everything below this number was sent on the present connection.
@@ -171,6 +183,7 @@ impl<T> Machine<T> {
             max_frame,
             link: Link::Down,
             leaving: false,
+            parting: false,
             next: u64::from(PROBE) + 1,
             pending: BTreeMap::new(),
             unsent: 0,
@@ -202,7 +215,7 @@ impl<T> Machine<T> {
     }
 
     fn ready(&self) -> bool {
-        matches!(self.link, Link::Up(_)) && !self.leaving
+        matches!(self.link, Link::Up(_)) && !self.leaving && !self.parting
     }
 
     /// Frames to be sent; the driver takes them from the front.
@@ -228,7 +241,8 @@ impl<T> Machine<T> {
     /// Takes in an operation; it is sent now, or as soon as there are a leader and room. Returns its number.
     pub fn submit(&mut self, operation: Operation, policy: RetryPolicy, token: T) -> u64 {
         let number = self.reserve();
-        self.resubmit(number, operation, policy, token)
+        self.take_in(number, operation, policy, false, token);
+        number
     }
 
     /// The number of an operation that is done elsewhere.
@@ -242,18 +256,38 @@ impl<T> Machine<T> {
         number
     }
 
-    /// Takes in an operation that could not be done elsewhere, in its old place; at the end if a leader has already got
-    /// something newer, for then it would take this for something it has done. Returns its number.
-    pub fn resubmit(&mut self, number: u64, operation: Operation, policy: RetryPolicy, token: T) -> u64 {
-        let number = if number < self.sent { self.reserve() } else { number };
-        let cost = operation.cost();
-        let pending =
-            Pending { operation, policy, token: Some(token), cost, uncertain: false, on_wire: false, numbered: None };
+    /// Takes in an operation that could not be done elsewhere, in its old place. Returns its number.
+    ///
+    /// A leader that has got something newer of this session would take it for something that was done. If there is one,
+    /// the handle goes on under another session; while that is not possible, the operation comes last.
+    pub fn resubmit(&mut self, operation: Drained<T>) -> u64 {
+        let Drained { mut number, operation, policy, token, uncertain } = operation;
+        if number < self.sent {
+            let in_doubt = self.pending.values().any(|pending| pending.uncertain && pending.numbered.is_some());
+            match self.link {
+                Link::Down if !in_doubt => self.change_session(),
+                _ => number = self.reserve(),
+            }
+        }
+        self.take_in(number, operation, policy, uncertain, token);
+        number
+    }
+
+    fn take_in(&mut self, number: u64, operation: Operation, policy: RetryPolicy, obscure: bool, token: T) {
+        let pending = Pending {
+            cost: operation.cost(),
+            operation,
+            policy,
+            token: Some(token),
+            uncertain: false,
+            obscure,
+            on_wire: false,
+            numbered: None,
+        };
         self.pending.insert(number, pending);
         self.unsent = self.unsent.min(number);
         self.awaited += 1;
         self.pump();
-        number
     }
 
     /// The user no longer waits for operation `number`: it will not be sent (again). Returns its token and what it may
@@ -289,8 +323,8 @@ impl<T> Machine<T> {
     /// Requires: no connection.
     pub fn drain(&mut self) -> Vec<Drained<T>> {
         self.take_all()
-            .filter_map(|(number, Pending { operation, policy, token, uncertain, .. })| {
-                let uncertain = uncertain && operation.is_write();
+            .filter_map(|(number, Pending { operation, policy, token, uncertain, obscure, .. })| {
+                let uncertain = (uncertain || obscure) && operation.is_write();
                 Some(Drained { number, operation, policy, token: token?, uncertain })
             })
             .collect()

@@ -30,6 +30,15 @@ impl Operation {
         matches!(self, Self::Write { .. } | Self::Clear(_))
     }
 
+    /// Whether it asks to survive power loss.
+    pub fn is_synced(&self) -> bool {
+        match self {
+            Self::Write { sync, .. } => *sync,
+            Self::Clear(options) => options.sync,
+            _ => false,
+        }
+    }
+
     /// Bytes it occupies while it is on its way, about.
     pub fn cost(&self) -> usize {
         let payload = match self {

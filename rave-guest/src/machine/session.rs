@@ -23,6 +23,7 @@ pub(super) fn fate(operation: &Operation, number: u64, forgotten: u64, state: &S
         Some(applied) if number <= applied => {
             Fate::Settled(match state.refused.binary_search_by_key(&number, |refusal| refusal.number) {
                 Ok(index) => Err(state.refused.get(index).map_or_else(lost, |refusal| error_of(operation, refusal))),
+                Err(_) if operation.is_synced() && state.volatile == Some(true) => Err(volatile()),
                 Err(_) => Ok(Reply::Done),
             })
         }
@@ -40,6 +41,13 @@ fn error_of(operation: &Operation, refusal: &Refusal) -> Error {
     }
     let effect = if refusal.effect.unwrap_or(0) == 0 { Effect::None } else { Effect::Unknown };
     requests::error_of(refusal.error.as_deref(), "an earlier leader refused the write".to_owned()).with_effect(effect)
+}
+
+/// The error of writes that are there, but not as safe as they were to be.
+fn volatile() -> Error {
+    let message =
+        "the write was applied by a leader that was lost; whether it survives power loss, this one cannot see to";
+    Error::new(Code::NotSupported, message).with_effect(Effect::Unknown)
 }
 
 /// The error of writes of which nobody knows any more whether they were applied.

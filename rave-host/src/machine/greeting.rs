@@ -30,7 +30,7 @@ impl Machine {
         };
         let (attempt, next) = (hello.attempt.unwrap_or(0), hello.next.unwrap_or(0));
         let waiting = Waiting::Resume { version: hello.version, settled: hello.settled.unwrap_or(0) };
-        Some((waiting, Work::Resume { session, attempt, next }))
+        Some((waiting, Work::Resume { session, attempt, next, durable: hello.durable.unwrap_or(false) }))
     }
 
     pub(super) fn welcome(&mut self, version: u32, session: Option<SessionState>) {

@@ -54,7 +54,7 @@ impl Progress {
     /// What to write along with the writes up to `number`.
     pub(super) fn with(&self, number: u64) -> SessionState {
         let refused = self.refused.values().cloned().collect();
-        SessionState { applied: Some(number), refused, forgotten: None }
+        SessionState { applied: Some(number), refused, ..SessionState::default() }
     }
 
     pub(super) fn applied(&mut self, number: u64) {

@@ -40,7 +40,13 @@ impl Machine {
             && let Some(request) = self.queue.pop_front()
         {
             self.settled(settled_of(&request));
-            let Ok(more) = write_of(request) else { break };
+            let more = match write_of(request) {
+                Ok(more) => more,
+                Err((id, error)) => {
+                    self.send(&callback_error(id, &error));
+                    break;
+                }
+            };
             number = self.number_of(more.number);
             parts.push(Part { id: more.id, number, operations: more.batch.len() });
             bytes += more.batch.byte_len();

@@ -144,6 +144,7 @@ fn check_batch(batch: &Batch) -> Result<(), &'static str> {
         Some(condition) if condition.key.is_none() && condition.digest.is_none() => {
             Err("a condition has neither key nor digest")
         }
+        Some(condition) if condition.bounds.len() > 2 * MAX_CONDITIONS => Err("a condition has too many ranges"),
         Some(_) if batch.conditions.len() > MAX_CONDITIONS => Err("there are more conditions than a batch may have"),
         _ => Ok(()),
     }

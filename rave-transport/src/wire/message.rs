@@ -189,6 +189,8 @@ messages! {
         (uint64, optional, tag = "6") next: Option<u64>,
         /// The guest has the answers to all writes of its session below this number.
         (uint64, optional, tag = "7") settled: Option<u64>,
+        /// What is told of the session must survive power loss, for a write that asked for that is in doubt.
+        (bool, optional, tag = "8") durable: Option<bool>,
     }
     /// Extension, guest to host: the guest closes and will not come back; its session may be forgotten. Not answered.
     Goodbye {
@@ -201,6 +203,8 @@ messages! {
         (message, repeated, tag = "2") refused: Vec<Refusal>,
         /// How many times sessions were forgotten in this database because nothing was heard of them.
         (uint64, optional, tag = "3") forgotten: Option<u64>,
+        /// It may not survive power loss, although that was asked for: nothing can be written here.
+        (bool, optional, tag = "4") volatile: Option<bool>,
     }
     /// The outcome of a write of a session that was not applied.
     Refusal {

@@ -79,7 +79,12 @@ impl Messages {
             effect: own.maybe(Self::id),
             failed: own.many(Self::id),
         };
-        SessionState { applied: self.number(), refused: self.many(refusal), forgotten: self.number() }
+        SessionState {
+            applied: self.number(),
+            refused: self.many(refusal),
+            forgotten: self.number(),
+            volatile: self.maybe(|own| own.rng.bool()),
+        }
     }
 
     pub fn request(&mut self, kind: usize) -> Request {
@@ -142,6 +147,7 @@ impl Messages {
                 attempt: self.number(),
                 next: self.number(),
                 settled: self.number(),
+                durable: self.maybe(|own| own.rng.bool()),
             }),
             11 => Request::Status(StatusRequest { id }),
             _ => Request::Goodbye(Goodbye {}),

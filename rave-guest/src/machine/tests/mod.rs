@@ -1,5 +1,7 @@
 //! The guest's machine against answers made by hand: what is sent, in which order, and what becomes of it.
 
+mod sessions;
+
 use super::*;
 use rave_core::Code;
 use rave_core::{Batch, Bytes, ClearOptions, IteratorOptions, Position};
