@@ -238,6 +238,8 @@ impl Run<'_> {
         while let Some(last) = self.faults.crew.members.len().checked_sub(1) {
             self.faults.crew.kill(last)?;
         }
+        // Nobody is left to be served, so this is no failover.
+        self.board.lock().close_gap();
         self.faults.crew.hear_out();
         self.faults.crew.start_idle()?;
         let over = clock::end_of(clock::generation(clock::now()));
