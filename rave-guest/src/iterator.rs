@@ -117,9 +117,13 @@ impl GuestIterator {
     /// The store of this process failed with `error`. If that is because this process no longer leads, it is time to go on
     /// wherever the data is.
     async fn go_elsewhere(&mut self, error: Error) -> Result<()> {
-        let wanted = self.guest.is_open() && self.guest.retry() != RetryPolicy::Never;
-        if error.code() != Code::DatabaseNotOpen || !wanted {
+        if error.code() != Code::DatabaseNotOpen || !self.guest.is_open() {
             return Err(error);
+        }
+        if self.guest.retry() == RetryPolicy::Never {
+            // The handle is open; it is the leader that is gone.
+            let message = "this process no longer leads, and its iterators ended with that";
+            return Err(Error::new(Code::ConnectionLost, message));
         }
         self.leave_local();
         tokio::time::sleep(Duration::from_millis(1)).await;

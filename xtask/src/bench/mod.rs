@@ -8,6 +8,7 @@
 mod failover;
 mod peer;
 mod report;
+mod sessions;
 mod store;
 mod throughput;
 mod worker;
@@ -78,6 +79,7 @@ pub fn run(options: &Options) -> Result<ExitCode> {
     let mut report = Report::new(options.quick, busy);
     if wanted(Part::Throughput) {
         throughput::measure(&peers, extent, &mut report)?;
+        sessions::measure(&peers[0], extent, &mut report)?;
     }
     if wanted(Part::Failover) {
         failover::measure(&peers, extent, &mut report)?;

@@ -103,6 +103,11 @@ impl Peer {
         Worker::start(command.arg(path))
     }
 
+    /// The same, of this project, where leaders keep no sessions.
+    pub fn open_without_sessions(&self, path: &Path) -> Result<Worker> {
+        Worker::start(Command::new(&self.program).arg("database-without-sessions").arg(path))
+    }
+
     /// Starts one side of the bare echo.
     pub fn echo(&self, side: &str, path: &Path) -> Result<Worker> {
         Worker::start(Command::new(&self.program).arg(side).arg(path))

@@ -19,7 +19,7 @@ const WORKLOADS: &[(&str, &str, Unit)] = &[
 ];
 
 /// Milliseconds that the first round of a workload lasts at least: a compiler at run time needs a while.
-const WARM_UP: u64 = 500;
+pub(super) const WARM_UP: u64 = 500;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Role {

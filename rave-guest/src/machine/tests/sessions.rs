@@ -1,7 +1,7 @@
 //! What becomes of writes that were under way when leaders that keep sessions were lost.
 
 use super::*;
-use rave_transport::wire::message::SessionState;
+use rave_transport::wire::{MAX_UNSETTLED_WRITES, message::SessionState};
 
 /// Connects to a leader that keeps sessions and knows this of ours; what is sent then.
 fn resumed(guest: &mut Guest, state: SessionState) -> Vec<Request> {
@@ -156,5 +156,27 @@ fn a_synced_write_in_doubt_is_told_in_the_greeting() {
             [(1, Err(error))] => assert!(sync && error.effect() == Effect::Unknown),
             other => panic!("{other:?}"),
         }
+    }
+}
+
+#[test]
+fn no_more_writes_go_out_unanswered_than_a_leader_remembers() {
+    let mut guest = Guest::new(RetryPolicy::Always, FRAME, usize::MAX);
+    resumed(&mut guest, state(None));
+    let numbers: Vec<u64> = (0..5000).map(|n| guest.submit(put("k", "v"), n)).collect();
+    assert_eq!(sent(&mut guest).len(), MAX_UNSETTLED_WRITES);
+    guest.submit(get("k"), 5000);
+    assert!(sent(&mut guest).is_empty(), "a read does not overtake them");
+    ok(&mut guest, numbers[0]);
+    fails(&mut guest, numbers[1], "LEVEL_READONLY", None);
+    match sent(&mut guest).as_slice() {
+        [Request::Put(first), Request::Put(second)] => {
+            assert_eq!(
+                (first.settled, second.settled),
+                (None, Some(numbers[2])),
+                "answers are told once there is need"
+            );
+        }
+        other => panic!("{} requests", other.len()),
     }
 }

@@ -7,8 +7,8 @@ use rave_level::{AbstractLevel, Event, RaveLevel, Role};
 use std::{path::Path, time::Duration};
 use tokio::sync::mpsc::UnboundedReceiver;
 
-pub async fn serve(path: &Path, mut commands: UnboundedReceiver<String>) -> Result<()> {
-    let db = RaveLevel::open(path).await?;
+pub async fn serve(path: &Path, sessions: bool, mut commands: UnboundedReceiver<String>) -> Result<()> {
+    let db = RaveLevel::builder(path)?.sessions(sessions).open().await?;
     let mut events = db.events();
     println!("ready {}", if db.role() == Role::Leader { "leader" } else { "guest" });
     tokio::spawn(async move {

@@ -23,7 +23,8 @@ fn main() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        ["database", path] => runtime.block_on(database::serve(Path::new(path), commands())),
+        ["database", path] => runtime.block_on(database::serve(Path::new(path), true, commands())),
+        ["database-without-sessions", path] => runtime.block_on(database::serve(Path::new(path), false, commands())),
         ["echo-server", path] => runtime.block_on(echo::server(Path::new(path), commands())),
         ["echo-client", path] => runtime.block_on(echo::client(Path::new(path), commands())),
         _ => bail!("this program is started by `cargo xtask bench`"),
