@@ -138,7 +138,7 @@ fn end(sim: &Sim, pid: Pid, id: usize, outcome: Outcome) -> bool {
 fn judge(kernel: &mut Kernel, pid: Pid, id: usize, outcome: &Outcome) -> bool {
     let Outcome::Failed { code, .. } = outcome else { return false };
     let explained = match code {
-        Code::DatabaseNotOpen => return explain_closed(kernel, pid, id),
+        Code::DatabaseNotOpen if kernel.processes[pid].leaving => return true,
         Code::Aborted => kernel.plan.deadline.is_some(),
         Code::ConnectionLost => kernel.plan.gives_up(),
         Code::Io => kernel.plan.io_errors > 0,
@@ -153,16 +153,6 @@ fn judge(kernel: &mut Kernel, pid: Pid, id: usize, outcome: &Outcome) -> bool {
         kernel.violated(format!("P{pid}: o{id} failed with {code}, which nothing explains"));
     }
     false
-}
-
-fn explain_closed(kernel: &mut Kernel, pid: Pid, id: usize) -> bool {
-    let leaving = kernel.processes[pid].leaving;
-    // A handle with the policy `Never` lets go of iterators whose leader is deposed, and transactions use iterators.
-    let deposed = kernel.plan.gives_up() && kernel.plan.io_errors > 0 && !kernel.history.operations[id].ordered;
-    if !leaving && !deposed {
-        kernel.violated(format!("P{pid}: o{id} failed because the handle is closed, and it is not"));
-    }
-    leaving
 }
 
 async fn get(sim: &Sim, pid: Pid, level: &RaveLevel) -> bool {

@@ -104,10 +104,7 @@ fn exactly_once(kernel: &Kernel, places: &[Vec<Place>]) -> Result<(), String> {
         if places.len() > 1 && !kernel.plan.repeats() {
             return Err(format!("o{id} was applied {} times: versions {}", places.len(), versions()));
         }
-        // Without sessions a commit may come twice, and the second time its own conditions do not hold any more: a
-        // transaction takes that for a conflict, and whatever its next attempt says may not be all.
-        let repeated = kernel.plan.repeats() && !operation.ordered;
-        if operation.certainly_not() && !places.is_empty() && !repeated {
+        if operation.certainly_not() && !places.is_empty() {
             return Err(format!("o{id} failed with effect none and was applied: version {}", versions()));
         }
         if operation.acknowledged() && marked(operation) {

@@ -119,9 +119,7 @@ fn over(sim: &Sim, walk: &Walk, error: &rave_core::Error) -> bool {
             Code::ConnectionLost => kernel.plan.gives_up(),
             _ => false,
         };
-        // A handle with the policy `Never` lets go of iterators whose leader is deposed.
-        let deposed = code == Code::DatabaseNotOpen && kernel.plan.gives_up() && kernel.plan.io_errors > 0;
-        if !explained && !deposed {
+        if !explained {
             kernel.violated(format!("P{pid}: iterator i{number} failed with {code}, which nothing explains"));
         }
         !(code == Code::DatabaseNotOpen && kernel.processes[pid].leaving)
