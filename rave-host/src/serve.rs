@@ -268,15 +268,16 @@ async fn next_page(
 
 /// How far the session of a guest got that claims to have sent no write from `next` on.
 async fn resume(store: &GuardedLevel, session: &SessionId, next: u64, durable: bool) -> Result<SessionState> {
-    if let Err(error) = sessions::begin_count(store).await {
-        // On a full disk, for instance. Reads are served all the same.
-        tracing::debug!(%error, "the count of forgotten sessions was not begun");
-    }
-    let state = store.session_state(session, durable).await?;
+    let mut state = store.session_state(session, durable).await?;
     if state.applied.is_some_and(|applied| applied >= next) {
         let message =
             "the session has writes that this guest never sent: it was reused, or an old greeting was repeated";
         return Err(Error::new(Code::Session, message));
+    }
+    match sessions::begin_count(store).await {
+        Ok(begun) => state.begun = begun,
+        // On a full disk, for instance. Reads are served all the same.
+        Err(error) => tracing::debug!(%error, "the count of forgotten sessions was not begun"),
     }
     Ok(state)
 }

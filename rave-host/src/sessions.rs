@@ -52,20 +52,23 @@ fn count(count: u64) -> Operation {
     Operation::Put { key: forgotten_key(), value: count.to_string().into() }
 }
 
-/// Begins the count of forgotten sessions, if there is none yet.
-pub(crate) async fn begin_count(store: &GuardedLevel) -> Result<()> {
+/// Begins the count of forgotten sessions, if there is none yet: what it is then.
+pub(crate) async fn begin_count(store: &GuardedLevel) -> Result<Option<u64>> {
     let manifest = store.manifest();
-    if manifest.read_only || store.inner().get_opts(forgotten_key(), ReadOptions::default()).await?.is_some() {
-        return Ok(());
+    let present = async || store.inner().get_opts(forgotten_key(), ReadOptions::default()).await;
+    if manifest.read_only || present().await?.is_some() {
+        return Ok(None);
     }
-    let mut batch: Batch = [count(fastrand::u64(1..u64::MAX / 2))].into_iter().collect();
+    let beginning = fastrand::u64(1..u64::MAX / 2);
+    let mut batch: Batch = [count(beginning)].into_iter().collect();
     if manifest.conditions {
         batch = batch.if_absent(forgotten_key());
     }
     match store.write_internal(batch).await {
+        Ok(()) => Ok(Some(beginning)),
         // Somebody else was first.
-        Err(error) if error.code() == Code::ConditionFailed => Ok(()),
-        result => result,
+        Err(error) if error.code() == Code::ConditionFailed => Ok(present().await?.as_ref().map(read_count)),
+        Err(error) => Err(error),
     }
 }
 

@@ -114,9 +114,10 @@ async fn answer(peer: &mut Peer) -> Callback {
 async fn a_record_tells_how_far_a_session_got_and_comes_with_its_writes() {
     let scene = Scene::new(HostOptions::default()).await;
     let (mut peer, welcome) = scene.greet(hello(1, 1)).await;
-    let count = welcome.session.as_ref().and_then(|state| state.forgotten);
-    assert!(count.unwrap() > 0, "it begins somewhere");
-    assert_eq!(welcome.session, Some(SessionState { forgotten: count, ..SessionState::default() }));
+    let begun = welcome.session.as_ref().and_then(|state| state.begun);
+    assert!(begun.unwrap() > 0, "it begins somewhere");
+    assert_eq!(welcome.session, Some(SessionState { forgotten: Some(0), begun, ..SessionState::default() }));
+    assert_eq!(scene.state().await, SessionState { forgotten: begun, ..SessionState::default() });
     assert_eq!(scene.records().await, 0, "a guest that writes nothing leaves nothing");
     peer.say(&[put(3, "a"), put(5, "b"), clear(6, Some(1))]).await;
     for id in [3, 5, 6] {

@@ -156,7 +156,7 @@ impl<T> Machine<T> {
                     legacy: false,
                     pid: welcome.pid,
                     max_frame: welcome.max_frame.and_then(|bytes| usize::try_from(bytes).ok()),
-                    forgotten: state.as_ref().map(|state| state.forgotten.unwrap_or(0)),
+                    forgotten: state.as_ref().map(|state| state.begun.or(state.forgotten).unwrap_or(0)),
                     manifest: Manifest {
                         store: welcome.store.unwrap_or_default().into(),
                         implicit_snapshots: bits & capability::IMPLICIT_SNAPSHOTS != 0,

@@ -205,6 +205,8 @@ messages! {
         (uint64, optional, tag = "3") forgotten: Option<u64>,
         /// It may not survive power loss, although that was asked for: nothing can be written here.
         (bool, optional, tag = "4") volatile: Option<bool>,
+        /// `forgotten` from here on, where the count has only now begun.
+        (uint64, optional, tag = "5") begun: Option<u64>,
     }
     /// The outcome of a write of a session that was not applied.
     Refusal {

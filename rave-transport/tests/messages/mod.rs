@@ -84,6 +84,7 @@ impl Messages {
             refused: self.many(refusal),
             forgotten: self.number(),
             volatile: self.maybe(|own| own.rng.bool()),
+            begun: self.number(),
         }
     }
 

@@ -136,6 +136,24 @@ fn a_session_that_may_have_been_forgotten_leaves_writes_in_doubt() {
 }
 
 #[test]
+fn a_count_that_only_now_begins_is_no_sign_of_forgetting() {
+    let mut guest = guest(RetryPolicy::Always);
+    // Nothing can be written there, so there is no count yet.
+    resumed(&mut guest, state(None));
+    guest.submit(put("k", "1"), 1);
+    sent(&mut guest);
+    for forgotten in [0, 77] {
+        guest.disconnected("cut");
+        let state = SessionState { forgotten: Some(forgotten), begun: (forgotten == 0).then_some(77), ..state(None) };
+        assert_eq!(resumed(&mut guest, state).len(), 1, "it is sent again");
+    }
+    // Somebody has deleted it all.
+    guest.disconnected("cut");
+    assert!(resumed(&mut guest, state(None)).is_empty());
+    assert_eq!(failed(&mut guest), [(1, Code::Session, Effect::Unknown)]);
+}
+
+#[test]
 fn a_synced_write_in_doubt_is_told_in_the_greeting() {
     for (sync, durable) in [(false, None), (true, Some(true))] {
         let mut guest = guest(RetryPolicy::Always);
