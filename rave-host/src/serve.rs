@@ -274,8 +274,9 @@ async fn resume(store: &GuardedLevel, session: &SessionId, next: u64, durable: b
             "the session has writes that this guest never sent: it was reused, or an old greeting was repeated";
         return Err(Error::new(Code::Session, message));
     }
-    match sessions::begin_count(store).await {
-        Ok(begun) => state.begun = begun,
+    match sessions::counted(store).await {
+        // It may have begun only now, for this guest or for another one.
+        Ok(count) => state.begun = count.filter(|count| state.forgotten != Some(*count)),
         // On a full disk, for instance. Reads are served all the same.
         Err(error) => tracing::debug!(%error, "the count of forgotten sessions was not begun"),
     }

@@ -52,12 +52,13 @@ fn count(count: u64) -> Operation {
     Operation::Put { key: forgotten_key(), value: count.to_string().into() }
 }
 
-/// Begins the count of forgotten sessions, if there is none yet: what it is then.
-pub(crate) async fn begin_count(store: &GuardedLevel) -> Result<Option<u64>> {
+/// The count of forgotten sessions, which begins here if there is none yet and something can be written.
+pub(crate) async fn counted(store: &GuardedLevel) -> Result<Option<u64>> {
     let manifest = store.manifest();
     let present = async || store.inner().get_opts(forgotten_key(), ReadOptions::default()).await;
-    if manifest.read_only || present().await?.is_some() {
-        return Ok(None);
+    let found = present().await?;
+    if manifest.read_only || found.is_some() {
+        return Ok(found.as_ref().map(read_count));
     }
     let beginning = fastrand::u64(1..u64::MAX / 2);
     let mut batch: Batch = [count(beginning)].into_iter().collect();

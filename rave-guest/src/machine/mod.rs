@@ -12,7 +12,7 @@
 //! - Operations are numbered as they are submitted and sent in that order; after a reconnect what is left is sent again
 //!   in that order, before anything newer.
 //! - A leader that keeps sessions tells in its welcome how far it, or the leaders before it, got with the writes of this
-//!   one. Those are completed; the rest is sent again and cannot have been applied. See [`session`].
+//!   one. Those are completed; the rest is sent again and cannot have been applied. See `session.rs`.
 //! - What is in the machine completes exactly once, by an answer, by policy, or by being abandoned; an answer that comes
 //!   after that is dropped.
 //! - Requests on the wire that are not answered have a bound in bytes, the window. What does not fit waits here, in its
