@@ -37,8 +37,8 @@ fn session_prefix() -> String {
     format!("{RESERVED}session!")
 }
 
-/// Where the count of forgotten sessions is, in decimal. It begins at random, so that a database whose records were
-/// deleted by somebody who does not know them is not taken for one where nothing was forgotten.
+/// Where the count of forgotten sessions is, in decimal: its lower 32 bits. The upper ones are random, so that a database
+/// whose records were deleted by somebody who does not know them is not taken for one where nothing was forgotten.
 fn forgotten_key() -> Bytes {
     format!("{RESERVED}forgotten").into()
 }
@@ -60,7 +60,7 @@ pub(crate) async fn counted(store: &GuardedLevel) -> Result<Option<u64>> {
     if manifest.read_only || found.is_some() {
         return Ok(found.as_ref().map(read_count));
     }
-    let beginning = fastrand::u64(1..u64::MAX / 2);
+    let beginning = u64::from(fastrand::u32(1..)) << 32;
     let mut batch: Batch = [count(beginning)].into_iter().collect();
     if manifest.conditions {
         batch = batch.if_absent(forgotten_key());

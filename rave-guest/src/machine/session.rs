@@ -29,9 +29,15 @@ pub(super) fn fate(operation: &Operation, number: u64, forgotten: u64, state: &S
         }
         Some(_) => Fate::Open,
         // No write of the session was ever applied, unless it was and has been forgotten.
-        None if state.forgotten.unwrap_or(0) == forgotten => Fate::Open,
+        None if is_same(forgotten, state.forgotten.unwrap_or(0)) => Fate::Open,
         None => Fate::Settled(Err(lost())),
     }
+}
+
+/// Whether nothing was forgotten between two counts. A count is in the lower 32 bits, above a random number; where there was
+/// no count at all, it may have begun since.
+fn is_same(before: u64, now: u64) -> bool {
+    before == now || (before == 0 && now & u64::from(u32::MAX) == 0)
 }
 
 fn error_of(operation: &Operation, refusal: &Refusal) -> Error {

@@ -137,20 +137,20 @@ fn a_session_that_may_have_been_forgotten_leaves_writes_in_doubt() {
 
 #[test]
 fn a_count_that_only_now_begins_is_no_sign_of_forgetting() {
-    let mut guest = guest(RetryPolicy::Always);
-    // Nothing can be written there, so there is no count yet.
-    resumed(&mut guest, state(None));
-    guest.submit(put("k", "1"), 1);
-    sent(&mut guest);
-    for forgotten in [0, 77] {
+    let count = 77 << 32;
+    let told = |forgotten, begun| SessionState { forgotten: Some(forgotten), begun, ..state(None) };
+    // It was begun for somebody else after our greeting, or for us; then something was forgotten, or all was deleted.
+    for (first, lost) in [(told(0, None), count + 1), (told(0, Some(count)), 0), (told(0, Some(count)), count + 1)] {
+        let mut guest = guest(RetryPolicy::Always);
+        resumed(&mut guest, first);
+        guest.submit(put("k", "1"), 1);
+        sent(&mut guest);
         guest.disconnected("cut");
-        let state = SessionState { forgotten: Some(forgotten), begun: (forgotten == 0).then_some(77), ..state(None) };
-        assert_eq!(resumed(&mut guest, state).len(), 1, "it is sent again");
+        assert_eq!(resumed(&mut guest, told(count, None)).len(), 1, "it is sent again");
+        guest.disconnected("cut");
+        assert!(resumed(&mut guest, told(lost, None)).is_empty());
+        assert_eq!(failed(&mut guest), [(1, Code::Session, Effect::Unknown)]);
     }
-    // Somebody has deleted it all.
-    guest.disconnected("cut");
-    assert!(resumed(&mut guest, state(None)).is_empty());
-    assert_eq!(failed(&mut guest), [(1, Code::Session, Effect::Unknown)]);
 }
 
 #[test]
