@@ -50,7 +50,9 @@ impl<'a> Scan<'a> {
     fn read(&mut self, count: usize) -> Result<()> {
         if !self.done {
             let reply = self.member.ask(json!({"op": "iter_next", "iter": self.number, "count": count}))?;
-            self.keys.extend(entries(&reply)?.into_iter().map(|(key, _)| key));
+            let keys = entries(&reply)?.into_iter().map(|(key, _)| key);
+            // A JavaScript leader shows everybody what Rust leaders keep for themselves.
+            self.keys.extend(keys.filter(|key| !key.starts_with("!rave-level!")));
             self.done = reply["done"] == true;
         }
         Ok(())
