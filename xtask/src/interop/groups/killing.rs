@@ -89,12 +89,7 @@ pub fn check(programs: &Programs, folder: &Path, ending: Ending, times: usize) -
             None => programs.start(Language::Rust, &group.db)?,
             Some(module) => programs.start_with(Language::JavaScript, &group.db, &["--module", module])?,
         };
-        let mut entries = reader.scan()?;
-        if options.is_some() {
-            // JavaScript processes see what Rust leaders keep for themselves.
-            entries.retain(|(key, _)| !key.starts_with("!rave-level!"));
-        }
-        load.verify(&entries).with_context(|| format!("read in the end by {}", options.unwrap_or("rave")))?;
+        load.verify(&reader.scan()?).with_context(|| format!("read in the end by {}", options.unwrap_or("rave")))?;
         reader.leave(Leaving::Request)?;
     }
     programs.finish(&["verify"], &group.db)?;
