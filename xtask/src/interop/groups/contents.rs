@@ -59,7 +59,7 @@ pub fn check(programs: &Programs, folder: &Path, writer: Language) -> Result<Str
     reader.wait_until_leader()?;
     let found = reader.scan()?;
     ensure!(found == expected, "{} entries instead of {}, or others", found.len(), expected.len());
-    let reverse = super::member::entries(&reader.ask(json!({"op": "scan", "reverse": true}))?)?;
+    let reverse = reader.scan_with(json!({"op": "scan", "reverse": true}))?;
     ensure!(reverse.iter().eq(expected.iter().rev()), "the scan in reverse differs");
     for (key, value) in &expected {
         ensure!(reader.get(key)?.as_ref() == Some(value), "{key} differs");

@@ -214,7 +214,12 @@ impl Member {
 
     /// All entries, in order.
     pub fn scan(&self) -> Result<Vec<(String, String)>> {
-        let mut entries = entries(&self.ask(json!({"op": "scan"}))?)?;
+        self.scan_with(json!({"op": "scan"}))
+    }
+
+    /// All entries that a request asks for.
+    pub fn scan_with(&self, request: Value) -> Result<Vec<(String, String)>> {
+        let mut entries = entries(&self.ask(request)?)?;
         if self.language == Language::JavaScript {
             // They see what Rust leaders keep for themselves.
             entries.retain(|(key, _)| !key.starts_with("!rave-level!"));
