@@ -5,7 +5,7 @@ use crate::{
     driver::drive,
     machine::{Leader, Operation, Reply, SessionId},
     operations::unexpected,
-    shared::{Route, Shared, State},
+    shared::{Route, Shared, State, until},
 };
 use rave_core::{AbstractLevel, Code, Error, EventHub, Result, Status};
 use rave_transport::{
@@ -111,15 +111,7 @@ impl Guest {
 
     /// Waits until nothing is on its way.
     pub async fn settled(&self) {
-        loop {
-            let settled = self.shared.settled.notified();
-            tokio::pin!(settled);
-            settled.as_mut().enable();
-            if self.shared.lock().is_settled() {
-                return;
-            }
-            settled.await;
-        }
+        until(&self.shared.settled, || self.shared.lock().is_settled()).await;
     }
 
     /// Refuses operations from now on. Those under way may still complete.
@@ -137,17 +129,7 @@ impl Guest {
         if !self.shared.with(|state| state.machine.goodbye()) {
             return;
         }
-        let gone = async {
-            loop {
-                let unlinked = self.shared.unlinked.notified();
-                tokio::pin!(unlinked);
-                unlinked.as_mut().enable();
-                if !self.shared.lock().machine.is_connected() {
-                    return;
-                }
-                unlinked.await;
-            }
-        };
+        let gone = until(&self.shared.unlinked, || !self.shared.lock().machine.is_connected());
         // Otherwise it is forgotten in time.
         let _ = tokio::time::timeout(FAREWELL, gone).await;
     }

@@ -142,18 +142,21 @@ impl Shared {
 
     /// Waits until what was under way in a store of this process, which it has let go of, has ended or waits its turn here.
     pub(crate) async fn nothing_in_place(&self) {
-        let left = async {
-            loop {
-                let left = self.left.notified();
-                tokio::pin!(left);
-                left.as_mut().enable();
-                if self.in_place.load(Ordering::Acquire) == 0 {
-                    return;
-                }
-                left.await;
-            }
-        };
+        let left = until(&self.left, || self.in_place.load(Ordering::Acquire) == 0);
         let _ = tokio::time::timeout(IN_PLACE, left).await;
+    }
+}
+
+/// Waits until `is_so`, which is looked at now and whenever there is `news`.
+pub(crate) async fn until(news: &Notify, is_so: impl Fn() -> bool) {
+    loop {
+        let told = news.notified();
+        tokio::pin!(told);
+        told.as_mut().enable();
+        if is_so() {
+            return;
+        }
+        told.await;
     }
 }
 

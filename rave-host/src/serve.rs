@@ -274,11 +274,13 @@ async fn resume(store: &GuardedLevel, session: &SessionId, next: u64, durable: b
             "the session has writes that this guest never sent: it was reused, or an old greeting was repeated";
         return Err(Error::new(Code::Session, message));
     }
-    match sessions::counted(store).await {
-        // It may have begun only now, for this guest or for another one.
-        Ok(count) => state.begun = count.filter(|count| state.forgotten != Some(*count)),
-        // On a full disk, for instance. Reads are served all the same.
-        Err(error) => tracing::debug!(%error, "the count of forgotten sessions was not begun"),
+    if state.forgotten == Some(0) {
+        match sessions::counted(store).await {
+            // It has begun only now, for this guest or for another one.
+            Ok(count) => state.begun = count,
+            // On a full disk, for instance. Reads are served all the same.
+            Err(error) => tracing::debug!(%error, "the count of forgotten sessions was not begun"),
+        }
     }
     Ok(state)
 }

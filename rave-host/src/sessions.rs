@@ -19,18 +19,14 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, SystemTime},
 };
-use tokio::sync::{Notify, OwnedMutexGuard};
+use tokio::sync::{OwnedMutexGuard, watch};
 
 /// Sessions looked at in one step when old ones are forgotten.
 const PAGE: usize = 256;
 
 /// Where the record of a session is.
 fn key_of(session: &SessionId) -> Bytes {
-    let mut key = session_prefix();
-    for byte in session {
-        key.push_str(&format!("{byte:02x}"));
-    }
-    key.into()
+    (session_prefix() + &hex::encode(session)).into()
 }
 
 fn session_prefix() -> String {
@@ -114,16 +110,14 @@ pub(crate) struct Sessions(Mutex<HashMap<SessionId, Arc<Speaker>>>);
 #[derive(Debug, Default)]
 struct Speaker {
     /// The connection that speaks, by the guest's count of its connections.
-    attempt: Mutex<u64>,
+    attempt: watch::Sender<u64>,
     /// Held while something is done for the session.
     busy: Arc<tokio::sync::Mutex<()>>,
-    /// Another connection speaks from now on.
-    changed: Notify,
 }
 
 impl Speaker {
-    fn attempt(&self) -> MutexGuard<'_, u64> {
-        self.attempt.lock().unwrap_or_else(PoisonError::into_inner)
+    fn attempt(&self) -> u64 {
+        *self.attempt.borrow()
     }
 }
 
@@ -139,25 +133,18 @@ impl Sessions {
     pub(crate) async fn claim(self: &Arc<Self>, session: SessionId, attempt: u64) -> Result<Claim> {
         let speaker = {
             let mut map = self.map();
-            if attempt <= map.get(&session).map_or(0, |speaker| *speaker.attempt()) {
+            if attempt <= map.get(&session).map_or(0, |speaker| speaker.attempt()) {
                 let message =
                     "another connection speaks for this session: it was reused, or an old greeting was repeated";
                 return Err(Error::new(Code::Session, message));
             }
-            let speaker = map.entry(session).or_default();
-            let mut speaking = speaker.attempt();
-            *speaking = attempt;
-            drop(speaking);
-            speaker.clone()
+            let speaker = map.entry(session).or_default().clone();
+            speaker.attempt.send_replace(attempt);
+            speaker
         };
-        speaker.changed.notify_waiters();
         let claim = Claim { session, attempt, speaker, sessions: self.clone() };
         drop(claim.speaker.busy.clone().lock_owned().await);
         Ok(claim)
-    }
-
-    fn is_spoken_for(&self, session: &SessionId) -> bool {
-        self.map().contains_key(session)
     }
 
     /// Forgets sessions that have written nothing for longer than `retention` and that nobody speaks for, and counts them.
@@ -176,7 +163,7 @@ impl Sessions {
             for entry in page {
                 // A damaged one is of no use to anybody.
                 let time = read_record(&entry.value).ok().and_then(|record| record.time).unwrap_or(0);
-                if u128::from(time) < horizon && !self.is_spoken_for_key(&entry.key) {
+                if u128::from(time) < horizon && !self.is_spoken_for(&entry.key) {
                     if inner.manifest().conditions {
                         // It may just have come back.
                         batch = batch.if_equals(&entry.key, &entry.value);
@@ -197,20 +184,11 @@ impl Sessions {
         }
     }
 
-    fn is_spoken_for_key(&self, key: &Bytes) -> bool {
+    /// Whether a connection speaks for the session whose record is at `key`.
+    fn is_spoken_for(&self, key: &Bytes) -> bool {
         let mut session = SessionId::default();
         let digits = key.get(session_prefix().len()..).unwrap_or_default();
-        let (pairs, rest) = digits.as_chunks::<2>();
-        if pairs.len() != session.len() || !rest.is_empty() {
-            return false;
-        }
-        for (byte, pair) in session.iter_mut().zip(pairs) {
-            let Some(digit) = std::str::from_utf8(pair).ok().and_then(|pair| u8::from_str_radix(pair, 16).ok()) else {
-                return false;
-            };
-            *byte = digit;
-        }
-        self.is_spoken_for(&session)
+        hex::decode_to_slice(digits, &mut session).is_ok_and(|()| self.map().contains_key(&session))
     }
 }
 
@@ -231,27 +209,20 @@ impl Claim {
     /// The right to do something for the session now; `None` if another connection speaks for it.
     pub(crate) async fn turn(&self) -> Option<OwnedMutexGuard<()>> {
         let turn = self.speaker.busy.clone().lock_owned().await;
-        (*self.speaker.attempt() == self.attempt).then_some(turn)
+        (self.speaker.attempt() == self.attempt).then_some(turn)
     }
 
     /// Resolves when another connection speaks for the session.
     pub(crate) async fn lost(&self) {
-        loop {
-            let changed = self.speaker.changed.notified();
-            tokio::pin!(changed);
-            changed.as_mut().enable();
-            if *self.speaker.attempt() != self.attempt {
-                return;
-            }
-            changed.await;
-        }
+        // The sender lives in `self`, so the wait can only end so.
+        let _ = self.speaker.attempt.subscribe().wait_for(|speaking| *speaking != self.attempt).await;
     }
 }
 
 impl Drop for Claim {
     fn drop(&mut self) {
         let mut map = self.sessions.map();
-        if *self.speaker.attempt() == self.attempt {
+        if self.speaker.attempt() == self.attempt {
             map.remove(&self.session);
         }
     }

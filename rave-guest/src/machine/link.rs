@@ -87,15 +87,16 @@ impl<T> Machine<T> {
         for number in self.numbers_of(|pending| pending.uncertain && pending.operation.is_write()) {
             let Some(pending) = self.pending.get_mut(&number) else { continue };
             match (pending.numbered, state) {
-                (Some(forgotten), Some(state)) => match session::fate(&pending.operation, number, forgotten, state) {
-                    Fate::Settled(result) => {
+                (Some(forgotten), Some(state)) => {
+                    let fate = session::fate(&pending.operation, number, forgotten, state);
+                    pending.uncertain = false;
+                    if let Fate::Settled(result) = fate {
                         if result.is_err() {
                             self.untold = Some(number);
                         }
-                        self.settle(number, |pending| result.map_err(|error| pending.judge_settled(error)));
+                        self.settle(number, |pending| result.map_err(|error| pending.judge(error)));
                     }
-                    Fate::Open => pending.uncertain = false,
-                },
+                }
                 _ if pending.policy == RetryPolicy::Always => {
                     // It may be applied once more, and then all that came after it has to be applied once more: what is
                     // recorded of the session says nothing of them any longer.
@@ -111,8 +112,7 @@ impl<T> Machine<T> {
     /// Whether a write that asked to survive power loss may have been applied by a lost leader that kept sessions: before
     /// it is taken for done, what is recorded of it has to survive power loss.
     pub fn has_synced_in_doubt(&self) -> bool {
-        let in_doubt = |pending: &Pending<T>| pending.uncertain && pending.numbered.is_some();
-        self.pending.values().any(|pending| in_doubt(pending) && pending.operation.is_synced())
+        self.pending.values().any(|pending| pending.is_in_doubt() && pending.operation.is_synced())
     }
 
     /// What is recorded of the session so far does not concern this handle any more.
@@ -125,8 +125,7 @@ impl<T> Machine<T> {
 
     /// The leader refuses the session: what it may have applied stays unknown, the rest goes on under another id.
     fn renew(&mut self) {
-        let in_doubt = |pending: &Pending<T>| pending.uncertain && pending.numbered.is_some();
-        for number in self.numbers_of(in_doubt) {
+        for number in self.numbers_of(Pending::is_in_doubt) {
             self.settle(number, |_| Err(session::lost()));
         }
         self.change_session();

@@ -109,10 +109,9 @@ impl<T> Pending<T> {
         if uncertain && self.operation.is_write() { error.with_effect(Effect::Unknown) } else { error }
     }
 
-    /// The error with which it was refused, by what is recorded. A leader of which nothing is recorded may have applied it
-    /// all the same.
-    fn judge_settled(&self, error: Error) -> Error {
-        if self.obscure { error.with_effect(Effect::Unknown) } else { error }
+    /// Whether a lost leader may have applied it, and what is recorded of the session tells.
+    fn is_in_doubt(&self) -> bool {
+        self.uncertain && self.numbered.is_some()
     }
 }
 
@@ -263,7 +262,7 @@ impl<T> Machine<T> {
     pub fn resubmit(&mut self, operation: Drained<T>) -> u64 {
         let Drained { mut number, operation, policy, token, uncertain } = operation;
         if number < self.sent {
-            let in_doubt = self.pending.values().any(|pending| pending.uncertain && pending.numbered.is_some());
+            let in_doubt = self.pending.values().any(Pending::is_in_doubt);
             match self.link {
                 Link::Down if !in_doubt => self.change_session(),
                 _ => number = self.reserve(),

@@ -93,14 +93,13 @@ impl<T> Machine<T> {
     fn send(&mut self, number: u64) {
         let Link::Up(leader) = &self.link else { return };
         let legacy = leader.legacy;
-        let settled = self.settled();
+        let settled = self.untold.is_some().then(|| self.settled());
         let Some(pending) = self.pending.get_mut(&number) else { return };
         let start = self.output.len();
         let write = pending.operation.is_write();
         let mut numbering = Numbering::default();
         if write && leader.forgotten.is_some() {
-            numbering.number = Some(number);
-            numbering.settled = self.untold.is_some().then_some(settled);
+            numbering = Numbering { number: Some(number), settled };
         }
         // The low 32 bits are the id on the wire.
         let sent = requests::encode(&pending.operation, number as u32, numbering, leader, &mut self.output);
@@ -121,7 +120,7 @@ impl<T> Machine<T> {
                     self.sent = self.sent.max(number + 1);
                     pending.numbered = leader.forgotten;
                     self.unanswered_writes += 1;
-                    self.untold = self.untold.filter(|refused| settled <= *refused);
+                    self.untold = self.untold.filter(|refused| settled.is_some_and(|settled| settled <= *refused));
                 }
                 if legacy && write {
                     self.written = vec![number];

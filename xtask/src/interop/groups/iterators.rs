@@ -6,7 +6,7 @@
 
 use super::{
     group::Group,
-    member::{Language, Member, Programs, entries},
+    member::{Language, Member, Programs, entries, of_users},
 };
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
@@ -50,9 +50,7 @@ impl<'a> Scan<'a> {
     fn read(&mut self, count: usize) -> Result<()> {
         if !self.done {
             let reply = self.member.ask(json!({"op": "iter_next", "iter": self.number, "count": count}))?;
-            let keys = entries(&reply)?.into_iter().map(|(key, _)| key);
-            // A JavaScript leader shows everybody what Rust leaders keep for themselves.
-            self.keys.extend(keys.filter(|key| !key.starts_with("!rave-level!")));
+            self.keys.extend(of_users(entries(&reply)?).into_iter().map(|(key, _)| key));
             self.done = reply["done"] == true;
         }
         Ok(())

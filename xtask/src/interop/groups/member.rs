@@ -219,12 +219,8 @@ impl Member {
 
     /// All entries that a request asks for.
     pub fn scan_with(&self, request: Value) -> Result<Vec<(String, String)>> {
-        let mut entries = entries(&self.ask(request)?)?;
-        if self.language == Language::JavaScript {
-            // They see what Rust leaders keep for themselves.
-            entries.retain(|(key, _)| !key.starts_with("!rave-level!"));
-        }
-        Ok(entries)
+        let entries = entries(&self.ask(request)?)?;
+        Ok(if self.language == Language::JavaScript { of_users(entries) } else { entries })
     }
 
     /// Whether it has said that it leads, and lives.
@@ -337,6 +333,12 @@ pub fn entries(reply: &Value) -> Result<Vec<(String, String)>> {
     let entries = reply["entries"].as_array().with_context(|| format!("no entries in {reply}"))?;
     let text = |value: &Value| value.as_str().map(str::to_owned).with_context(|| format!("no text in {reply}"));
     entries.iter().map(|entry| Ok((text(&entry[0])?, text(&entry[1])?))).collect()
+}
+
+/// Without what Rust leaders keep for themselves: JavaScript processes see it, and so does who follows one.
+pub fn of_users(mut entries: Vec<(String, String)>) -> Vec<(String, String)> {
+    entries.retain(|(key, _)| !key.starts_with("!rave-level!"));
+    entries
 }
 
 pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
