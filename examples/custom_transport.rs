@@ -170,7 +170,7 @@ fn secret() -> u128 {
 
 fn connection(stream: TcpStream) -> Connection {
     let (reader, writer) = stream.into_split();
-    Connection { reader: Box::new(reader), writer: Box::new(writer), peer: PeerIdentity { pid: None } }
+    Connection { reader: Box::new(reader), writer: Box::new(writer), peer: PeerIdentity::default() }
 }
 
 #[tokio::main(flavor = "current_thread")]

@@ -1,6 +1,6 @@
 //! What happens to a database, as a stream.
 
-use crate::{Batch, ClearOptions};
+use crate::{Batch, ClearOptions, PeerIdentity};
 use futures::{Stream, StreamExt, stream::BoxStream};
 use std::{
     fmt,
@@ -38,6 +38,18 @@ pub enum Event {
     Responsive {
         /// The leader's process, where the transport tells.
         leader_pid: Option<u32>,
+    },
+    /// A guest has connected to this process, which leads or hosts.
+    GuestConnected {
+        /// Who it is.
+        peer: PeerIdentity,
+    },
+    /// The connection of a guest of this process has ended.
+    GuestDisconnected {
+        /// Who it was.
+        peer: PeerIdentity,
+        /// Why, if it did not just leave.
+        reason: Option<Arc<str>>,
     },
     /// `close` was called.
     Closing,

@@ -33,7 +33,8 @@ pub trait AbstractLevelExt: AbstractLevel {
 
     /// Whether `key` exists.
     async fn has<K: AsRef<[u8]> + Send>(&self, key: K) -> Result<bool> {
-        Ok(self.get(key).await?.is_some())
+        let found = self.has_many_opts(vec![bytes(key)], ReadOptions::default()).await?;
+        Ok(found.first().copied().unwrap_or(false))
     }
 
     /// The values of `keys`, in their order.
@@ -44,7 +45,8 @@ pub trait AbstractLevelExt: AbstractLevel {
 
     /// Which of `keys` exist, in their order.
     async fn has_many<K: AsRef<[u8]> + Send>(&self, keys: Vec<K>) -> Result<Vec<bool>> {
-        Ok(self.get_many(keys).await?.iter().map(Option::is_some).collect())
+        let keys: Vec<Bytes> = keys.into_iter().map(bytes).collect();
+        self.has_many_opts(keys, ReadOptions::default()).await
     }
 
     /// Stores `value` under `key`.

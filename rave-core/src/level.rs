@@ -48,6 +48,13 @@ pub trait AbstractLevel: Any + Send + Sync + fmt::Debug {
     /// The values of `keys`, in their order, all from one state where the manifest says `implicit_snapshots`.
     async fn get_many_opts(&self, keys: Vec<Bytes>, options: ReadOptions) -> Result<Vec<Option<Bytes>>>;
 
+    /// Which of `keys` exist, in their order, all in one state where the manifest says `implicit_snapshots`.
+    ///
+    /// By default the values are read and thrown away; a store that can tell without does better.
+    async fn has_many_opts(&self, keys: Vec<Bytes>, options: ReadOptions) -> Result<Vec<bool>> {
+        Ok(self.get_many_opts(keys, options).await?.iter().map(Option::is_some).collect())
+    }
+
     /// Applies a batch: all of it or nothing, in its order (a later operation on the same key wins). Returns when it is
     /// as durable as the options demand. An empty batch does nothing and emits no event.
     ///
@@ -109,6 +116,14 @@ impl<L: AbstractLevel + ?Sized> AbstractLevel for Arc<L> {
         Self: 'b,
     {
         (**self).get_many_opts(keys, options)
+    }
+
+    fn has_many_opts<'a, 'b>(&'a self, keys: Vec<Bytes>, options: ReadOptions) -> Answer<'b, Vec<bool>>
+    where
+        'a: 'b,
+        Self: 'b,
+    {
+        (**self).has_many_opts(keys, options)
     }
 
     fn write_opts<'a, 'b>(&'a self, batch: Batch, options: WriteOptions) -> Answer<'b, ()>

@@ -205,6 +205,12 @@ impl AbstractLevel for Sublevel {
         self.root.get_many_opts(keys, options).await
     }
 
+    async fn has_many_opts(&self, keys: Vec<Bytes>, options: ReadOptions) -> Result<Vec<bool>> {
+        self.check_open()?;
+        let keys = keys.iter().map(|key| self.root_key(key)).collect();
+        self.root.has_many_opts(keys, options).await
+    }
+
     async fn write_opts(&self, batch: Batch, options: WriteOptions) -> Result<()> {
         self.check_open()?;
         let announced = self.shared.events.has_listeners() && !batch.writes_nothing();

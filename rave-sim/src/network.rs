@@ -324,7 +324,7 @@ fn connection(sim: &Sim, number: usize, end: usize, pid: Pid, peer: Pid) -> Conn
     Connection {
         reader: Box::new(Half(socket.clone())),
         writer: Box::new(Half(socket)),
-        peer: PeerIdentity { pid: u32::try_from(peer).ok() },
+        peer: PeerIdentity::of_process(u32::try_from(peer).ok()),
     }
 }
 

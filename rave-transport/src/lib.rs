@@ -21,4 +21,5 @@ pub use address::Address;
 #[cfg(feature = "ipc")]
 pub use ipc::IpcTransport;
 pub use memory::{Faults, MemoryTransport};
-pub use transport::{Connect, Connection, Listener, PeerIdentity, Transport};
+pub use rave_core::PeerIdentity;
+pub use transport::{Connect, Connection, Listener, Transport};

@@ -162,7 +162,7 @@ impl State {
 }
 
 fn connection((reader, writer): (Reader, Writer)) -> Connection {
-    let peer = PeerIdentity { pid: Some(std::process::id()) };
+    let peer = PeerIdentity::of_process(Some(std::process::id()));
     Connection { reader: Box::new(reader), writer: Box::new(writer), peer }
 }
 

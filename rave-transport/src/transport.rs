@@ -1,7 +1,7 @@
 //! The trait every transport implements.
 
 use async_trait::async_trait;
-use rave_core::Result;
+use rave_core::{PeerIdentity, Result};
 use std::fmt;
 use tokio::io::{AsyncRead, AsyncWrite};
 
@@ -55,13 +55,6 @@ pub trait Listener: Send + 'static {
     ///
     /// Requires: the caller still holds the store's lock.
     async fn close(self: Box<Self>) -> Result<()>;
-}
-
-/// What is known of the process at the other end.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct PeerIdentity {
-    /// Its process id, where the transport tells.
-    pub pid: Option<u32>,
 }
 
 /// A byte stream in both directions. Dropping both halves ends it.

@@ -105,7 +105,7 @@ fn connection(stream: UnixStream, pid: Option<i32>) -> Connection {
     // A peer in another process namespace has the number 0 here.
     let pid = pid.and_then(|pid| u32::try_from(pid).ok()).filter(|pid| *pid != 0);
     let (reader, writer) = stream.into_split();
-    Connection { reader: Box::new(reader), writer: Box::new(writer), peer: PeerIdentity { pid } }
+    Connection { reader: Box::new(reader), writer: Box::new(writer), peer: PeerIdentity::of_process(pid) }
 }
 
 /// Whether there is a socket of this user at the path; an error if there is something else.

@@ -68,7 +68,7 @@ pub(super) async fn connect(place: &Place) -> Result<Connect> {
 fn connection(stream: Stream) -> Connection {
     let pid = stream.peer_creds().ok().and_then(|credentials| credentials.pid());
     let (reader, writer) = tokio::io::split(stream);
-    Connection { reader: Box::new(reader), writer: Box::new(writer), peer: PeerIdentity { pid } }
+    Connection { reader: Box::new(reader), writer: Box::new(writer), peer: PeerIdentity::of_process(pid) }
 }
 
 pub(super) fn listen(place: &Place) -> Result<PipeListener> {
