@@ -56,7 +56,6 @@ impl Builder {
     /// The same for the host at `address`.
     ///
     /// Errors: as [`Address::transport`](rave_transport::Address::transport).
-    #[cfg(feature = "ipc")]
     pub fn connecting(address: &rave_transport::Address) -> Result<Self> {
         Ok(Self::with(None, address.transport()?))
     }

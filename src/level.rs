@@ -1,9 +1,7 @@
 //! The handle of a shared database.
 
-#[cfg(feature = "ipc")]
-use crate::Builder;
 use crate::{
-    LeaderStatus, Role,
+    Builder, LeaderStatus, Role,
     driver::{Figures, Phase},
 };
 use async_trait::async_trait;
@@ -67,7 +65,6 @@ impl RaveLevel {
     }
 }
 
-#[cfg(feature = "ipc")]
 impl RaveLevel {
     /// Reaches a database that another process hosts at `address`, such as `unix:/run/db.sock`: a JavaScript
     /// `many-level` host, `rave host`, or a leader of any language. This process never leads; it connects again whenever
@@ -79,9 +76,7 @@ impl RaveLevel {
     pub async fn connect(address: &str) -> Result<Self> {
         Builder::connecting(&address.parse()?)?.open().await
     }
-}
 
-impl RaveLevel {
     pub(crate) fn new(
         guest: Guest,
         events: EventHub,

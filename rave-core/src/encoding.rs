@@ -7,21 +7,24 @@
 //! | encoding | written from | read as | stored |
 //! | --- | --- | --- | --- |
 //! | [`Utf8`] | `&str` | `String` | the text |
-//! | [`Json<T>`] | `&T` | `T` | JSON without spaces |
+//! | [`Json<T>`](Json) (feature `json`) | `&T` | `T` | JSON without spaces |
 //! | [`Raw`] | `&[u8]` | `Bytes` | the bytes |
 //! | [`Hex`] | `&str` such as `00ff` | `String` | the bytes that the text describes |
 //! | [`Base64`] | `&str` such as `AP8=` | `String` | the bytes that the text describes |
 //! | [`TextEncoding`] | `&str` | `String` | one of the above, chosen at run time |
 
+#[cfg(feature = "json")]
+mod json;
 mod text;
 
+#[cfg(feature = "json")]
+pub use json::Json;
 pub use text::{NAMES, TextEncoding, by_name};
 
 use crate::{Code, Error, Result};
 use base64::{Engine, prelude::BASE64_STANDARD};
 use bytes::Bytes;
-use serde::{Serialize, de::DeserializeOwned};
-use std::{borrow::Cow, fmt, marker::PhantomData};
+use std::{borrow::Cow, fmt};
 
 /// A way to turn items of one type into bytes and back, for the keys or the values of a
 /// [`TypedLevel`](crate::TypedLevel).
@@ -99,21 +102,6 @@ impl EncodingError {
     pub fn new(reason: impl Into<Cow<'static, str>>) -> Self {
         Self(reason.into())
     }
-
-    /// serde's own message quotes what it met.
-    fn json(error: &serde_json::Error) -> Self {
-        use serde_json::error::Category;
-        let reason = match error.classify() {
-            Category::Io => "cannot be read or written",
-            Category::Syntax => "not JSON",
-            Category::Data => "JSON of another form than the type expects",
-            Category::Eof => "JSON that ends too early",
-        };
-        match error.line() {
-            0 => Self::new(reason),
-            line => Self::new(format!("{reason}, at line {line} column {}", error.column())),
-        }
-    }
 }
 
 impl fmt::Display for EncodingError {
@@ -145,53 +133,6 @@ impl Encoding for Utf8 {
             Ok(text) => Ok(text.to_owned()),
             Err(error) => Err(EncodingError::new(format!("not UTF-8 from byte {} on", error.valid_up_to()))),
         }
-    }
-}
-
-/// Anything that serde can serialise, as JSON.
-pub struct Json<T>(PhantomData<fn() -> T>);
-
-impl<T> Json<T> {
-    /// The encoding for items of type `T`.
-    pub const fn new() -> Self {
-        Self(PhantomData)
-    }
-}
-
-impl<T> Default for Json<T> {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-impl<T> Clone for Json<T> {
-    fn clone(&self) -> Self {
-        *self
-    }
-}
-
-impl<T> Copy for Json<T> {}
-
-impl<T> fmt::Debug for Json<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Json")
-    }
-}
-
-impl<T: Serialize + DeserializeOwned + Send + Sync + 'static> Encoding for Json<T> {
-    type Input = T;
-    type Item = T;
-
-    fn name(&self) -> &str {
-        "json"
-    }
-
-    fn encode(&self, item: &T) -> Result<Bytes, EncodingError> {
-        serde_json::to_vec(item).map(Bytes::from).map_err(|error| EncodingError::json(&error))
-    }
-
-    fn decode(&self, data: &[u8]) -> Result<T, EncodingError> {
-        serde_json::from_slice(data).map_err(|error| EncodingError::json(&error))
     }
 }
 

@@ -9,7 +9,7 @@
 //! | write a store | [`AbstractLevel`], [`Opener`], [`FileLock`], [`Manifest`], `conformance` (feature `testing`) |
 //! | handle a failure | [`Error`], [`Code`], [`Effect`] |
 //! | follow what happens | [`Event`], [`EventStream`] |
-//! | test without files | [`MemoryLevel`], [`MemoryOpener`] |
+//! | test without files | [`MemoryLevel`], [`MemoryOpener`] (feature `memory`) |
 //!
 //! This crate knows nothing of networks and of the other rave crates.
 
@@ -24,6 +24,7 @@ mod iterator;
 mod level;
 mod lock;
 mod manifest;
+#[cfg(feature = "memory")]
 mod memory;
 mod open;
 mod options;
@@ -48,6 +49,7 @@ pub use iterator::{Entry, LevelIterator, Progress};
 pub use level::{AbstractLevel, Status};
 pub use lock::{FileLock, FileLockAttempt};
 pub use manifest::Manifest;
+#[cfg(feature = "memory")]
 pub use memory::{HeldOpening, MemoryLevel, MemoryOpener};
 pub use open::{LockAttempt, LockedStore, Opener, process_name};
 pub use options::{ClearOptions, IteratorOptions, ReadOptions, WriteOptions};

@@ -1,6 +1,8 @@
 //! Where a host listens, as text.
 
-use crate::{IpcTransport, Transport};
+#[cfg(feature = "ipc")]
+use crate::IpcTransport;
+use crate::Transport;
 use rave_core::{Code, Error, Result};
 use std::{fmt, path::PathBuf, str::FromStr, sync::Arc};
 
@@ -12,7 +14,7 @@ use std::{fmt, path::PathBuf, str::FromStr, sync::Arc};
 /// | `pipe:NAME` | on Windows, the named pipe of that full name, such as `pipe:\\\\.\\pipe\\mine` |
 ///
 /// ```
-/// # #[cfg(unix)] {
+/// # #[cfg(all(unix, feature = "ipc"))] {
 /// use rave_transport::Address;
 ///
 /// let address: Address = "unix:/run/user/1000/mine.sock".parse()?;
@@ -42,10 +44,14 @@ impl Address {
 
     /// The meeting point at this address.
     ///
-    /// Errors: the path is too long for a socket, or cannot be made absolute.
+    /// Errors: the path is too long for a socket, or cannot be made absolute; `LEVEL_NOT_SUPPORTED` if this build has no
+    /// transport for it.
     pub fn transport(&self) -> Result<Arc<dyn Transport>> {
         match self {
+            #[cfg(feature = "ipc")]
             Self::Local(path) => Ok(Arc::new(IpcTransport::at(path)?)),
+            #[cfg(not(feature = "ipc"))]
+            Self::Local(_) => Err(lacking(&self.to_string(), "ipc")),
         }
     }
 }
@@ -55,14 +61,21 @@ impl FromStr for Address {
 
     fn from_str(text: &str) -> Result<Self> {
         match text.split_once(':') {
-            Some((scheme, path)) if scheme == LOCAL && !path.is_empty() => Ok(Self::Local(path.into())),
+            Some((scheme, _)) if scheme == LOCAL && cfg!(not(feature = "ipc")) => Err(lacking(text, "ipc")),
             Some((scheme, "")) if scheme == LOCAL => Err(unusable(text, "names no socket")),
+            Some((scheme, path)) if scheme == LOCAL => Ok(Self::Local(path.into())),
             Some((scheme, _)) if SCHEMES.contains(&scheme) => {
                 Err(unusable(text, &format!("is of the kind {scheme:?}, which this build does not have")))
             }
             _ => Err(unusable(text, "has no scheme in front")),
         }
     }
+}
+
+fn lacking(text: &str, feature: &str) -> Error {
+    let message =
+        format!("the address {text:?} needs {feature}, which this build lacks; enable the feature `{feature}`");
+    Error::new(Code::NotSupported, message)
 }
 
 fn unusable(text: &str, what: &str) -> Error {
@@ -81,6 +94,7 @@ impl fmt::Display for Address {
 mod tests {
     use super::*;
 
+    #[cfg(feature = "ipc")]
     #[test]
     fn what_is_no_address_says_how_one_looks() {
         for text in ["", "x", "/tmp/x.sock", "tcp:localhost:1", "http://x", &format!("{LOCAL}:")] {
@@ -89,12 +103,21 @@ mod tests {
         }
     }
 
+    #[cfg(not(feature = "ipc"))]
+    #[test]
+    fn what_this_build_lacks_is_named() {
+        let error = format!("{LOCAL}:x").parse::<Address>().unwrap_err();
+        assert!(error.message().contains("enable the feature `ipc`"), "{error}");
+        assert_eq!(Address::Local("x".into()).transport().unwrap_err().code(), Code::NotSupported);
+    }
+
     #[test]
     fn paths_are_not_taken_for_addresses() {
         assert!(["unix:x", "unix:", "tcp:localhost:1", "pipe:x"].into_iter().all(Address::is_meant));
         assert!(!["./unix:x", "C:\\db", "db", "a:b", "/tmp/unix:x"].into_iter().any(Address::is_meant));
     }
 
+    #[cfg(feature = "ipc")]
     #[test]
     fn a_socket_path_that_is_too_long_is_refused_before_anything_is_dialed() {
         let address: Address = format!("{LOCAL}:/{}", "x".repeat(300)).parse().unwrap();

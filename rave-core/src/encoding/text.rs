@@ -1,9 +1,10 @@
 //! Encodings chosen by name at run time, for people and scripts who write keys and values as text.
 
+#[cfg(feature = "json")]
+use super::json;
 use super::{Base64, Encoding, EncodingError, Hex, Utf8};
 use crate::{Code, Error, Result};
 use bytes::Bytes;
-use serde::de::IgnoredAny;
 use std::{fmt, str::FromStr};
 
 /// One of the encodings that have a text form.
@@ -18,14 +19,21 @@ pub enum TextEncoding {
     /// The bytes behind Base64.
     Base64,
     /// Text that must be JSON, stored as it was written (without spaces around it): numbers keep their digits and
-    /// objects the order of their members.
+    /// objects the order of their members. Needs the feature `json`.
+    #[cfg(feature = "json")]
     Json,
 }
 
 /// The names that [`by_name`] knows.
-pub const NAMES: [&str; 4] = ["utf8", "hex", "base64", "json"];
+pub const NAMES: &[&str] = &[
+    "utf8",
+    "hex",
+    "base64",
+    #[cfg(feature = "json")]
+    "json",
+];
 
-/// The encoding of that name: `utf8`, `hex`, `base64` or `json`.
+/// The encoding of that name: `utf8`, `hex`, `base64` or, with the feature `json`, `json`.
 ///
 /// Errors: `LEVEL_ENCODING_NOT_FOUND`.
 ///
@@ -41,7 +49,10 @@ pub fn by_name(name: &str) -> Result<TextEncoding> {
         "utf8" | "utf-8" => Ok(TextEncoding::Utf8),
         "hex" => Ok(TextEncoding::Hex),
         "base64" => Ok(TextEncoding::Base64),
+        #[cfg(feature = "json")]
         "json" => Ok(TextEncoding::Json),
+        #[cfg(not(feature = "json"))]
+        "json" => Err(Error::new(Code::EncodingNotFound, "this build has no json; enable the feature `json`")),
         _ => {
             let message = format!("no text encoding is called {name:?}; there are {}", NAMES.join(", "));
             Err(Error::new(Code::EncodingNotFound, message))
@@ -72,6 +83,7 @@ impl Encoding for TextEncoding {
             Self::Utf8 => "utf8",
             Self::Hex => "hex",
             Self::Base64 => "base64",
+            #[cfg(feature = "json")]
             Self::Json => "json",
         }
     }
@@ -81,8 +93,9 @@ impl Encoding for TextEncoding {
             Self::Utf8 => Utf8.encode(item),
             Self::Hex => Hex.encode(item),
             Self::Base64 => Base64.encode(item),
+            #[cfg(feature = "json")]
             Self::Json => {
-                check_json(item)?;
+                json::check(item)?;
                 Utf8.encode(item.trim())
             }
         }
@@ -93,15 +106,12 @@ impl Encoding for TextEncoding {
             Self::Utf8 => Utf8.decode(data),
             Self::Hex => Hex.decode(data),
             Self::Base64 => Base64.decode(data),
+            #[cfg(feature = "json")]
             Self::Json => {
                 let text = Utf8.decode(data)?;
-                check_json(&text)?;
+                json::check(&text)?;
                 Ok(text)
             }
         }
     }
-}
-
-fn check_json(text: &str) -> Result<(), EncodingError> {
-    serde_json::from_str::<IgnoredAny>(text).map(drop).map_err(|error| EncodingError::json(&error))
 }
