@@ -87,7 +87,7 @@ pub async fn steps_may_go_into_sublevels(h: &mut Harness) {
         result.unwrap();
         assert!(sub.has("synced").await.unwrap());
     } else {
-        assert_refused(result);
+        h.assert_refused("sync_writes", result);
         assert!(!sub.has("synced").await.unwrap());
     }
 }

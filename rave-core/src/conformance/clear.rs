@@ -213,12 +213,13 @@ pub async fn later_writes_stay(h: &mut Harness) {
 }
 
 /// Whether a clear can write too. If not, this is where it has to be refused.
-async fn clears_and_writes(db: &Arc<dyn AbstractLevel>) -> bool {
+async fn clears_and_writes(h: &Harness) -> bool {
+    let db = &h.level;
     if db.manifest().atomic_clear {
         return true;
     }
     fill(db, &["a", "b"]).await;
-    assert_refused(db.clear(and_write(KeyRange::all(), Batch::new().put("c", "1"))).await);
+    h.assert_refused("atomic_clear", db.clear(and_write(KeyRange::all(), Batch::new().put("c", "1"))).await);
     assert_eq!(all_keys(db).await, ["a", "b"]);
     false
 }
@@ -230,7 +231,7 @@ fn and_write(range: KeyRange, and_write: Batch) -> ClearOptions {
 /// What a clear brings along is written behind its deletions, also if there is nothing to delete.
 pub async fn what_comes_with_a_clear_is_written(h: &mut Harness) {
     let db = h.level.clone();
-    if !clears_and_writes(&db).await {
+    if !clears_and_writes(h).await {
         return;
     }
     fill(&db, &["a", "b", "c"]).await;
@@ -258,7 +259,7 @@ fn owned((key, value): (&str, &str)) -> (String, String) {
 /// Readers see what a clear deletes, or what it writes, and never both or neither.
 pub async fn a_clear_and_its_writes_are_one_step(h: &mut Harness) {
     let db = h.level.clone();
-    if !clears_and_writes(&db).await {
+    if !clears_and_writes(h).await {
         return;
     }
     let key = |i: u32| format!("{i:03}");
@@ -290,7 +291,7 @@ pub async fn a_clear_and_its_writes_are_one_step(h: &mut Harness) {
 /// What a clear of a sublevel brings along goes there too, or below; conditions are refused.
 pub async fn a_clear_writes_where_it_belongs(h: &mut Harness) {
     let db = &h.level;
-    if !clears_and_writes(db).await {
+    if !clears_and_writes(h).await {
         return;
     }
     let (one, two) = (db.sublevel("one").unwrap(), db.sublevel("two").unwrap());

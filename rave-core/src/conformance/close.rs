@@ -68,7 +68,7 @@ pub async fn open_snapshots_end(h: &mut Harness) {
     fill(db, &["a"]).await;
     let taken = db.snapshot().await;
     if !db.manifest().explicit_snapshots {
-        assert_refused(taken);
+        h.assert_refused("explicit_snapshots", taken);
         return;
     }
     let snapshot = taken.unwrap();

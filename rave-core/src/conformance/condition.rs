@@ -11,15 +11,16 @@ use futures::{StreamExt, future::poll_immediate};
 use std::sync::Arc;
 
 /// Whether the level checks conditions. If not, this is where it has to refuse them.
-async fn checks_conditions(db: &Arc<dyn AbstractLevel>) -> bool {
+async fn checks_conditions(h: &Harness) -> bool {
+    let db = &h.level;
     if db.manifest().conditions {
         return true;
     }
     let before = db.all(KeyRange::all()).await.unwrap();
-    assert_refused(db.write(Batch::new().put("a", "1").if_absent("refused")).await);
-    assert_refused(db.write(Batch::new().put("a", "1").del("b").if_equals("refused", "")).await);
-    assert_refused(db.write(Batch::new().if_absent("refused")).await);
-    assert_refused(db.write(Batch::new().require(unchanged(KeyRange::all(), &[]))).await);
+    h.assert_refused("conditions", db.write(Batch::new().put("a", "1").if_absent("refused")).await);
+    h.assert_refused("conditions", db.write(Batch::new().put("a", "1").del("b").if_equals("refused", "")).await);
+    h.assert_refused("conditions", db.write(Batch::new().if_absent("refused")).await);
+    h.assert_refused("conditions", db.write(Batch::new().require(unchanged(KeyRange::all(), &[]))).await);
     assert_eq!(db.all(KeyRange::all()).await.unwrap(), before, "a refused batch was written");
     false
 }
@@ -54,7 +55,7 @@ fn assert_failed(result: Result<(), Error>, conditions: &[usize]) {
 /// A batch whose conditions all hold is applied like any other.
 pub async fn a_batch_is_applied_if_its_conditions_hold(h: &mut Harness) {
     let db = h.level.clone();
-    if !checks_conditions(&db).await {
+    if !checks_conditions(h).await {
         return;
     }
     db.write(Batch::new().put("a", "1").if_absent("a")).await.unwrap();
@@ -76,7 +77,7 @@ pub async fn a_batch_is_applied_if_its_conditions_hold(h: &mut Harness) {
 /// If a condition does not hold nothing is written: no put, no delete, and nothing in a sublevel.
 pub async fn nothing_is_written_if_a_condition_fails(h: &mut Harness) {
     let db = h.level.clone();
-    if !checks_conditions(&db).await {
+    if !checks_conditions(h).await {
         return;
     }
     let sub = db.sublevel("sub").unwrap();
@@ -101,7 +102,7 @@ pub async fn nothing_is_written_if_a_condition_fails(h: &mut Harness) {
 /// The error names all conditions that do not hold, in ascending order.
 pub async fn every_failed_condition_is_named(h: &mut Harness) {
     let db = h.level.clone();
-    if !checks_conditions(&db).await {
+    if !checks_conditions(h).await {
         return;
     }
     fill(&db, &["a", "b"]).await;
@@ -127,7 +128,7 @@ pub async fn every_failed_condition_is_named(h: &mut Harness) {
 /// Conditions are about the state before the batch, not about what its own operations make of it.
 pub async fn conditions_see_the_state_before_the_batch(h: &mut Harness) {
     let db = &h.level;
-    if !checks_conditions(db).await {
+    if !checks_conditions(h).await {
         return;
     }
     assert_failed(db.write(Batch::new().put("a", "1").if_equals("a", "1")).await, &[0]);
@@ -141,7 +142,7 @@ pub async fn conditions_see_the_state_before_the_batch(h: &mut Harness) {
 /// A key with an empty value exists; an empty key is a key.
 pub async fn an_empty_value_is_not_absence(h: &mut Harness) {
     let db = &h.level;
-    if !checks_conditions(db).await {
+    if !checks_conditions(h).await {
         return;
     }
     assert_failed(db.write(Batch::new().put("a", "1").if_equals("a", "")).await, &[0]);
@@ -160,7 +161,7 @@ pub async fn an_empty_value_is_not_absence(h: &mut Harness) {
 /// A batch without operations is only checked, and not announced.
 pub async fn conditions_alone_are_checked(h: &mut Harness) {
     let db = h.level.clone();
-    if !checks_conditions(&db).await {
+    if !checks_conditions(h).await {
         return;
     }
     let mut events = db.events();
@@ -186,7 +187,7 @@ pub async fn conditions_alone_are_checked(h: &mut Harness) {
 /// Conditions that cannot all hold are refused as such, whatever the state is.
 pub async fn contradictions_are_refused(h: &mut Harness) {
     let db = &h.level;
-    if !checks_conditions(db).await {
+    if !checks_conditions(h).await {
         return;
     }
     for batch in [
@@ -205,7 +206,7 @@ pub async fn contradictions_are_refused(h: &mut Harness) {
 /// More conditions than a batch may carry are refused; as many as it may are not.
 pub async fn too_many_conditions_are_refused(h: &mut Harness) {
     let db = &h.level;
-    if !checks_conditions(db).await {
+    if !checks_conditions(h).await {
         return;
     }
     let many = |count: usize| (0..count).fold(Batch::new(), |batch, i| batch.if_absent(format!("{i}")));
@@ -226,7 +227,7 @@ pub async fn counters_lose_nothing(h: &mut Harness) {
     const TASKS: u32 = 8;
     const ROUNDS: u32 = 12;
     let db = h.level.clone();
-    if !checks_conditions(&db).await {
+    if !checks_conditions(h).await {
         return;
     }
     let count = |db: Arc<dyn AbstractLevel>| async move {
@@ -258,7 +259,7 @@ pub async fn counters_lose_nothing(h: &mut Harness) {
 /// Of writes that claim the same key at once exactly one succeeds.
 pub async fn a_key_is_claimed_once(h: &mut Harness) {
     let db = h.level.clone();
-    if !checks_conditions(&db).await {
+    if !checks_conditions(h).await {
         return;
     }
     for round in 0..10 {
@@ -278,7 +279,7 @@ pub async fn a_key_is_claimed_once(h: &mut Harness) {
 /// Two keys whose values are swapped at once by several tasks never have the same value.
 pub async fn swaps_are_one_step(h: &mut Harness) {
     let db = h.level.clone();
-    if !checks_conditions(&db).await {
+    if !checks_conditions(h).await {
         return;
     }
     db.write(Batch::new().put("a", "1").put("b", "2")).await.unwrap();
@@ -310,7 +311,7 @@ pub async fn swaps_are_one_step(h: &mut Harness) {
 /// Conditions see all writes of the handle that were submitted before, waited for or not, and none submitted later.
 pub async fn conditions_keep_the_order_of_submission(h: &mut Harness) {
     let db = h.level.clone();
-    if !checks_conditions(&db).await {
+    if !checks_conditions(h).await {
         return;
     }
     for _ in 0..10 {
@@ -354,7 +355,7 @@ pub async fn conditions_keep_the_order_of_submission(h: &mut Harness) {
 /// A conditional write whose future was dropped takes effect as a whole, or not at all, and the handle goes on.
 pub async fn a_dropped_conditional_write_is_all_or_nothing(h: &mut Harness) {
     let db = h.level.clone();
-    if !checks_conditions(&db).await {
+    if !checks_conditions(h).await {
         return;
     }
     for i in 0..20 {
@@ -373,7 +374,7 @@ pub async fn a_dropped_conditional_write_is_all_or_nothing(h: &mut Harness) {
 /// Whether a range is unchanged depends on each key and each value in it, and on nothing else.
 pub async fn a_change_in_the_range_is_noticed(h: &mut Harness) {
     let db = h.level.clone();
-    if !checks_conditions(&db).await {
+    if !checks_conditions(h).await {
         return;
     }
     let keys = ["a", "b", "b\0", "c", "d", "e"];
@@ -414,7 +415,7 @@ pub async fn a_change_in_the_range_is_noticed(h: &mut Harness) {
 /// Ranges have the bounds they have for iterators. In one that holds nothing there is nothing to change.
 pub async fn ranges_are_those_of_iterators(h: &mut Harness) {
     let db = h.level.clone();
-    if !checks_conditions(&db).await {
+    if !checks_conditions(h).await {
         return;
     }
     fill(&db, &KEYS).await;
@@ -455,7 +456,7 @@ pub async fn ranges_are_those_of_iterators(h: &mut Harness) {
 /// One condition may be about several ranges, one after the other; keys count without what is to be stripped.
 pub async fn several_ranges_have_one_digest(h: &mut Harness) {
     let db = &h.level;
-    if !checks_conditions(db).await {
+    if !checks_conditions(h).await {
         return;
     }
     db.write(Batch::new().put("p:a", "1").put("p:b", "2").put("p:c", "3").put("p:d", "4")).await.unwrap();
@@ -477,7 +478,7 @@ pub async fn several_ranges_have_one_digest(h: &mut Harness) {
 /// A range of many entries, more than any page of a store or a wire, is looked at to its end.
 pub async fn large_ranges_are_compared_whole(h: &mut Harness) {
     let db = h.level.clone();
-    if !checks_conditions(&db).await {
+    if !checks_conditions(h).await {
         return;
     }
     let keys: Vec<String> = (0..5_000).map(|i| format!("{i:05}")).collect();
@@ -494,7 +495,7 @@ pub async fn large_ranges_are_compared_whole(h: &mut Harness) {
 /// Through a sublevel conditions are about what is in it, or, if they name one, in a sublevel below.
 pub async fn conditions_are_about_the_sublevel(h: &mut Harness) {
     let db = h.level.clone();
-    if !checks_conditions(&db).await {
+    if !checks_conditions(h).await {
         return;
     }
     let (one, two) = (db.sublevel("one").unwrap(), db.sublevel("two").unwrap());
@@ -529,7 +530,7 @@ pub async fn conditions_are_about_the_sublevel(h: &mut Harness) {
 /// Conditions on a sublevel that is not below the view are refused, and nothing is written.
 pub async fn conditions_on_a_foreign_sublevel_are_refused(h: &mut Harness) {
     let db = &h.level;
-    if !checks_conditions(db).await {
+    if !checks_conditions(h).await {
         return;
     }
     let (one, two) = (db.sublevel("one").unwrap(), db.sublevel("two").unwrap());

@@ -1,12 +1,14 @@
-//! What a case runs on, and how it is run.
+//! What a case runs on.
 
-use super::{CASES, tools::code_of};
-use crate::{AbstractLevel, AbstractLevelExt, Batch, Code, Effect, KeyRange};
-use futures::{FutureExt, future::BoxFuture};
-use std::{any::Any, fmt, panic, sync::Arc, sync::mpsc, thread, time::Duration};
-
-/// How long one case may last before it counts as hung.
-pub const DEADLINE: Duration = Duration::from_secs(120);
+use super::CASES;
+use crate::{AbstractLevel, Code, Effect, Result};
+use futures::future::BoxFuture;
+use std::{
+    any::Any,
+    collections::BTreeSet,
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 type Reopen = Box<dyn FnMut() -> BoxFuture<'static, Arc<dyn AbstractLevel>> + Send>;
 type Disturb = Box<dyn FnMut() -> BoxFuture<'static, ()> + Send>;
@@ -19,6 +21,8 @@ pub struct Harness {
     may_stay_closed: bool,
     disturb: Option<Disturb>,
     known_failures: &'static [(&'static str, &'static str)],
+    /// What was asked for although the manifest does not offer it, and refused.
+    refused: Mutex<BTreeSet<&'static str>>,
     // Last, so that it outlives the level.
     guards: Vec<Box<dyn Any + Send>>,
 }
@@ -46,6 +50,7 @@ impl Harness {
             may_stay_closed: false,
             disturb: None,
             known_failures: &[],
+            refused: Mutex::default(),
             guards: Vec::new(),
         }
     }
@@ -97,16 +102,38 @@ impl Harness {
     #[must_use]
     pub fn known_to_fail(mut self, cases: &'static [(&'static str, &'static str)]) -> Self {
         for (case, _) in cases {
-            assert!(CASES.contains(case), "there is no case {case:?}");
+            assert!(CASES.iter().any(|known| known.to_string() == *case), "there is no case {case:?}");
         }
         self.known_failures = cases;
         self
     }
 
     /// Why the case `name`, which has the name of its tests in front, is known to fail.
-    fn known_failure(&self, name: &str) -> Option<&'static str> {
+    pub(super) fn known_failure(&self, name: &str) -> Option<&'static str> {
         let is_it = |case| name.strip_suffix(case).is_some_and(|front| front.ends_with("::"));
         self.known_failures.iter().find(|(case, _)| is_it(case)).map(|(_, reason)| *reason)
+    }
+
+    /// Asserts that what the manifest does not offer was refused, and certainly did nothing; `capability` is the
+    /// manifest's name for it.
+    #[track_caller]
+    pub(super) fn assert_refused<T>(&self, capability: &'static str, result: Result<T>) {
+        self.assert_refused_with(Code::NotSupported, capability, result);
+    }
+
+    /// The same where refusals of that kind have a code of their own.
+    #[track_caller]
+    pub(super) fn assert_refused_with<T>(&self, code: Code, capability: &'static str, result: Result<T>) {
+        match result {
+            Err(error) => assert_eq!((error.code(), error.effect()), (code, Effect::None), "{error}"),
+            Ok(_) => panic!("the manifest does not offer {capability}, so {code} was expected"),
+        }
+        self.refused.lock().unwrap_or_else(PoisonError::into_inner).insert(capability);
+    }
+
+    /// What the case found refused as the manifest declares.
+    pub(super) fn refused(&self) -> Vec<&'static str> {
+        self.refused.lock().unwrap_or_else(PoisonError::into_inner).iter().copied().collect()
     }
 
     /// Something disruptive happens here, if the harness was given such a thing.
@@ -139,94 +166,4 @@ impl Harness {
             }
         }
     }
-}
-
-/// The runtime that a case runs on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Flavor {
-    /// Everything on one thread.
-    CurrentThread,
-    /// Two worker threads.
-    MultiThread,
-}
-
-impl Flavor {
-    fn runtime(self) -> tokio::runtime::Runtime {
-        let mut builder = match self {
-            Self::CurrentThread => tokio::runtime::Builder::new_current_thread(),
-            Self::MultiThread => {
-                let mut builder = tokio::runtime::Builder::new_multi_thread();
-                builder.worker_threads(2);
-                builder
-            }
-        };
-        builder.enable_all().build().expect("a tokio runtime")
-    }
-}
-
-/// Runs one case on what `setup` makes, on a runtime of its own.
-///
-/// # Panics
-///
-/// If the case fails, or passes although it is [known to fail](Harness::known_to_fail); if it lasts longer than
-/// [`DEADLINE`]; or if the level cannot be closed afterwards.
-pub fn run<S, C>(name: &str, flavor: Flavor, setup: S, case: C)
-where
-    S: AsyncFnOnce() -> Harness + Send + 'static,
-    C: AsyncFnOnce(&mut Harness) + Send + 'static,
-{
-    let (done, outcome) = mpsc::channel();
-    let tested = name.to_owned();
-    // A thread of its own makes a failure even of a case that blocks its runtime.
-    let worker = thread::Builder::new()
-        .name(name.to_owned())
-        .spawn(move || {
-            let runtime = flavor.runtime();
-            let result = panic::catch_unwind(panic::AssertUnwindSafe(|| {
-                runtime.block_on(async move {
-                    let mut harness = setup().await;
-                    if harness.level.manifest().read_only {
-                        refuses_writes(&harness).await;
-                    } else {
-                        let known = harness.known_failure(&tested);
-                        let outcome = panic::AssertUnwindSafe(case(&mut harness)).catch_unwind().await;
-                        match (outcome, known) {
-                            (Err(panic), None) => panic::resume_unwind(panic),
-                            (Ok(()), Some(reason)) => {
-                                panic!("{tested} passes, although it is known to fail: {reason}")
-                            }
-                            (Ok(()), None) | (Err(_), Some(_)) => {}
-                        }
-                    }
-                    harness.level.close().await.expect("closing the level after the case");
-                });
-            }));
-            runtime.shutdown_timeout(Duration::from_secs(30));
-            let _ = done.send(());
-            if let Err(panic) = result {
-                panic::resume_unwind(panic);
-            }
-        })
-        .expect("a thread");
-    let hung = outcome.recv_timeout(DEADLINE) == Err(mpsc::RecvTimeoutError::Timeout);
-    assert!(!hung, "{name} did not end within {DEADLINE:?}");
-    if let Err(panic) = worker.join() {
-        panic::resume_unwind(panic);
-    }
-}
-
-/// What a store has to do that is open for reading only.
-async fn refuses_writes(harness: &Harness) {
-    let level = &harness.level;
-    for result in [
-        level.put("a", "1").await,
-        level.del("a").await,
-        level.write(Batch::new().put("a", "1").del("b")).await,
-        level.clear(KeyRange::all()).await,
-    ] {
-        let error = result.expect_err("a store open for reading only must refuse to write");
-        assert_eq!((error.code(), error.effect()), (Code::ReadOnly, Effect::None), "{error}");
-    }
-    assert_eq!(code_of(level.get("a").await), None);
-    assert_eq!(code_of(level.all(KeyRange::all()).await), None);
 }

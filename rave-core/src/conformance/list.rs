@@ -1,5 +1,7 @@
 //! The list of all cases, and the macro that makes tests of them.
 
+use super::Case;
+
 /// Makes one `#[test]` of every conformance case: `conformance!(name, setup)` or `conformance!(name, setup,
 /// multi_thread)`.
 ///
@@ -202,17 +204,21 @@ macro_rules! __conformance_cases {
     };
 }
 
-/// Not public: the names of the cases of the list.
+/// Not public: the cases of the list as values.
 #[doc(hidden)]
 #[macro_export]
-macro_rules! __conformance_names {
+macro_rules! __conformance_values {
     ([] $($group:ident { $($case:ident,)* })*) => {
-        &[$($(concat!(stringify!($group), "::", stringify!($case)),)*)*]
+        &[$($(Case {
+            group: stringify!($group),
+            name: stringify!($case),
+            body: |harness| Box::pin(super::$group::$case(harness)),
+        },)*)*]
     };
 }
 
-/// The names of all cases, each as `group::case`.
-pub const CASES: &[&str] = crate::__conformance_cases!(__conformance_names,);
+/// All cases.
+pub const CASES: &[Case] = crate::__conformance_cases!(__conformance_values,);
 
 #[cfg(test)]
 mod tests {

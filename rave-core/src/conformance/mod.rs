@@ -35,7 +35,8 @@
 //!
 //! A case fails if it lasts longer than [`DEADLINE`]. At its end the level is closed, which must succeed.
 //!
-//! The cases are public functions, so that a single one can be called with [`run`].
+//! The cases are public functions, so that a single one can be called with [`run`]; and they are values in [`CASES`], for
+//! who runs the suite without the macro and wants to know what came of each case, see [`Case`].
 
 pub mod chained;
 pub mod clear;
@@ -50,11 +51,13 @@ pub mod snapshot;
 pub mod sublevel;
 pub mod write;
 
+mod case;
 mod harness;
 mod list;
 mod model;
 mod tools;
 
-pub use harness::{DEADLINE, Flavor, Harness, run};
+pub use case::{Case, DEADLINE, Flavor, Outcome, run};
+pub use harness::Harness;
 pub use list::CASES;
 pub use tools::KEYS;

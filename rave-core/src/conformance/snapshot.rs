@@ -4,19 +4,19 @@ use super::{Harness, tools::*};
 use crate::{
     AbstractLevel, AbstractLevelExt, Batch, ClearOptions, Code, IteratorOptions, KeyRange, ReadOptions, Snapshot,
 };
-use std::sync::Arc;
 
 fn read(snapshot: &Snapshot) -> ReadOptions {
     ReadOptions { snapshot: Some(snapshot.clone()) }
 }
 
 /// The level's snapshot where the manifest offers one; otherwise the refusal was checked.
-async fn taken(db: &Arc<dyn AbstractLevel>) -> Option<Snapshot> {
+async fn taken(h: &Harness) -> Option<Snapshot> {
+    let db = &h.level;
     let result = db.snapshot().await;
     if db.manifest().explicit_snapshots {
         Some(result.unwrap())
     } else {
-        assert_refused(result);
+        h.assert_refused("explicit_snapshots", result);
         // The refusal costs the level nothing.
         db.put("after the refusal", "1").await.unwrap();
         assert_eq!(db.get("after the refusal").await.unwrap(), Some(b("1")));
@@ -28,7 +28,7 @@ async fn taken(db: &Arc<dyn AbstractLevel>) -> Option<Snapshot> {
 pub async fn reads_see_the_snapshot(h: &mut Harness) {
     let db = &h.level;
     fill(db, &["a", "b", "c"]).await;
-    let Some(snapshot) = taken(db).await else { return };
+    let Some(snapshot) = taken(h).await else { return };
     db.write(Batch::new().put("a", "new").del("b").put("d", "new")).await.unwrap();
     assert_eq!(db.get_opts(b("a"), read(&snapshot)).await.unwrap(), Some(b("va")));
     assert_eq!(db.get_opts(b("b"), read(&snapshot)).await.unwrap(), Some(b("vb")));
@@ -45,7 +45,7 @@ pub async fn reads_see_the_snapshot(h: &mut Harness) {
 pub async fn iterators_see_the_snapshot(h: &mut Harness) {
     let db = &h.level;
     fill(db, &["a", "b", "c"]).await;
-    let Some(snapshot) = taken(db).await else { return };
+    let Some(snapshot) = taken(h).await else { return };
     db.clear(KeyRange::all()).await.unwrap();
     fill(db, &["aa", "z"]).await;
     for reverse in [false, true] {
@@ -68,7 +68,7 @@ pub async fn iterators_see_the_snapshot(h: &mut Harness) {
 pub async fn a_clear_deletes_what_the_snapshot_holds(h: &mut Harness) {
     let db = &h.level;
     fill(db, &["a", "b", "c"]).await;
-    let Some(snapshot) = taken(db).await else { return };
+    let Some(snapshot) = taken(h).await else { return };
     db.write(Batch::new().put("b", "changed").put("bb", "later").del("a")).await.unwrap();
     let options = ClearOptions { snapshot: Some(snapshot.clone()), limit: Some(2), ..ClearOptions::default() };
     db.clear(options.clone()).await.unwrap();
@@ -85,7 +85,7 @@ pub async fn several_snapshots_stay_apart(h: &mut Harness) {
     for i in 0..6_usize {
         db.put("count", i.to_string()).await.unwrap();
         db.put(format!("key{i}"), "").await.unwrap();
-        let Some(snapshot) = taken(db).await else { return };
+        let Some(snapshot) = taken(h).await else { return };
         snapshots.push((i, snapshot));
     }
     while !snapshots.is_empty() {
@@ -104,7 +104,7 @@ pub async fn several_snapshots_stay_apart(h: &mut Harness) {
 pub async fn a_closed_snapshot_says_so(h: &mut Harness) {
     let db = &h.level;
     fill(db, &["a"]).await;
-    let Some(snapshot) = taken(db).await else { return };
+    let Some(snapshot) = taken(h).await else { return };
     let clone = snapshot.clone();
     snapshot.close();
     snapshot.close();
@@ -126,7 +126,7 @@ pub async fn a_closed_snapshot_says_so(h: &mut Harness) {
 pub async fn a_dropped_snapshot_leaves_its_iterators(h: &mut Harness) {
     let db = &h.level;
     fill(db, &["a", "b"]).await;
-    let Some(snapshot) = taken(db).await else { return };
+    let Some(snapshot) = taken(h).await else { return };
     let options = IteratorOptions { snapshot: Some(snapshot.clone()), ..IteratorOptions::default() };
     let mut iterator = db.iterator(options).await.unwrap();
     drop(snapshot);
@@ -144,7 +144,7 @@ pub async fn snapshots_work_through_sublevels(h: &mut Harness) {
     sub.put("a", "old").await.unwrap();
     if !db.manifest().explicit_snapshots {
         assert!(!sub.manifest().explicit_snapshots);
-        assert_refused(sub.snapshot().await);
+        h.assert_refused("explicit_snapshots", sub.snapshot().await);
         return;
     }
     for snapshot in [db.snapshot().await.unwrap(), sub.snapshot().await.unwrap()] {

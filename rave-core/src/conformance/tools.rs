@@ -1,6 +1,6 @@
 //! What many cases need.
 
-use crate::{AbstractLevel, AbstractLevelExt, Batch, Code, Effect, Entry, LevelIterator, Result};
+use crate::{AbstractLevel, AbstractLevelExt, Batch, Code, Entry, LevelIterator, Result};
 use bytes::Bytes;
 use futures::future::maybe_done;
 use std::{fmt::Debug, future::poll_fn, sync::Arc, task::Poll};
@@ -76,15 +76,6 @@ pub(super) fn assert_code<T: Debug>(result: Result<T>, code: Code) {
     match result {
         Err(error) => assert_eq!(error.code(), code, "{error}"),
         Ok(value) => panic!("expected {code}, got {value:?}"),
-    }
-}
-
-/// Asserts that what the store does not offer was refused, and certainly did nothing.
-#[track_caller]
-pub(super) fn assert_refused<T>(result: Result<T>) {
-    match result {
-        Err(error) => assert_eq!((error.code(), error.effect()), (Code::NotSupported, Effect::None), "{error}"),
-        Ok(_) => panic!("the manifest does not offer this, so LEVEL_NOT_SUPPORTED was expected"),
     }
 }
 

@@ -230,7 +230,7 @@ pub async fn sync_is_honoured_or_refused(h: &mut Harness) {
         db.clear(clear).await.unwrap();
         assert_eq!(all_keys(db).await, ["a"]);
     } else {
-        assert_refused(result);
+        h.assert_refused("sync_writes", result);
         assert_eq!(all_keys(db).await, [""; 0]);
     }
 }

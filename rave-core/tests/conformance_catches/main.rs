@@ -2,8 +2,8 @@
 
 use async_trait::async_trait;
 use rave_core::{
-    AbstractLevel, Batch, Bytes, ClearOptions, Entry, EventStream, IteratorOptions, KeyRange, LevelIterator, Manifest,
-    MemoryLevel, ReadOptions, Result, Snapshot, Status, WriteOptions,
+    AbstractLevel, Batch, Bytes, ClearOptions, Code, Entry, Error, EventStream, IteratorOptions, KeyRange,
+    LevelIterator, Manifest, MemoryLevel, ReadOptions, Result, Snapshot, Status, WriteOptions,
     conformance::{self, Flavor, Harness},
 };
 use std::{
@@ -44,11 +44,14 @@ macro_rules! caught {
 
 mod clear;
 mod condition;
+mod outcomes;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fault {
     /// The same wrapper without a mistake.
     None,
+    /// No mistake either: it offers no snapshots and refuses them.
+    NoSnapshots,
     ReverseSkipsShorterKeys,
     LimitIgnored,
     SeekStartsAnew,
@@ -93,7 +96,7 @@ impl Broken {
 impl AbstractLevel for Broken {
     fn manifest(&self) -> Manifest {
         let mut manifest = self.inner.manifest();
-        if self.is(Fault::UndeclaredCapability) {
+        if self.is(Fault::UndeclaredCapability) || self.is(Fault::NoSnapshots) {
             manifest.explicit_snapshots = false;
         }
         if self.is(Fault::SyncRefusedThoughDeclared) {
@@ -177,6 +180,9 @@ impl AbstractLevel for Broken {
     }
 
     async fn snapshot(&self) -> Result<Snapshot> {
+        if self.is(Fault::NoSnapshots) {
+            return Err(Error::new(Code::NotSupported, "no snapshots"));
+        }
         self.inner.snapshot().await
     }
 
@@ -280,10 +286,4 @@ fn a_case_known_to_fail_must_fail() {
     assert!(accepts_as_known(Fault::StaleGet, "tests::get::a_value_comes_back"));
     assert!(!accepts_as_known(Fault::None, "tests::get::a_value_comes_back"));
     assert!(!accepts_as_known(Fault::StaleGet, "tests::get::another_case"), "only what is listed may fail");
-}
-
-#[test]
-fn cases_have_names() {
-    assert!(conformance::CASES.len() > 90);
-    assert!(conformance::CASES.contains(&"get::a_value_comes_back"));
 }
