@@ -25,7 +25,7 @@
 //! | refuse or observe writes | [`Builder::hook`], [`WriteHook`] |
 //! | host a store, or reach one, without an election | [`remote::Server`], [`Builder::guest`] |
 //! | bring another store or transport | [`Opener`], [`transport::Transport`], [`Builder::new`] |
-//! | prove a store | the `conformance` module of `rave-core` (feature `testing`) |
+//! | prove a store | the module `conformance` (feature `testing`) |
 
 mod builder;
 mod driver;

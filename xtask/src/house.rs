@@ -42,6 +42,8 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("rave-cli", &["rave-level"]),
     ("rave-sim", &["rave-core", "rave-transport", "rave-level"]),
     ("xtask", &["rave-level"]),
+    ("append-store", &["rave-level"]),
+    ("stdio-transport", &["rave-level"]),
 ];
 
 pub fn check() -> Result<()> {

@@ -1,15 +1,9 @@
-//! A transport of one's own: TCP on the loopback interface. Whoever can read the directory may connect: a file there
-//! tells the port and a secret, which a guest sends first.
-//!
-//! Everything else, such as election, failover and the protocol, stays as it is.
-//!
-//! ```text
-//! cargo run --example custom_transport
-//! ```
+//! The skeleton of a transport that listens: TCP on the loopback interface. Whoever can read a file may connect: it tells
+//! the port and a secret, which a guest sends first.
 
 use async_trait::async_trait;
 use rave_level::{
-    AbstractLevel, AbstractLevelExt, Builder, Code, Error, MemoryOpener, Result, Role,
+    Code, Error, Result,
     transport::{Connect, Connection, Listener, PeerIdentity, Transport},
 };
 use std::{
@@ -34,11 +28,16 @@ const GREETINGS: usize = 64;
 
 /// A meeting point that is told by a file.
 #[derive(Clone, Debug)]
-struct Loopback {
+pub struct Loopback {
     file: PathBuf,
 }
 
 impl Loopback {
+    /// The meeting point that `file` tells. The file belongs beside the store's lock, in a directory of this user.
+    pub fn new(file: impl Into<PathBuf>) -> Self {
+        Self { file: file.into() }
+    }
+
     /// The port and the secret of the leader, if there was one.
     fn read(&self) -> Result<Option<(u16, u128)>> {
         let text = match fs::read_to_string(&self.file) {
@@ -171,24 +170,4 @@ fn secret() -> u128 {
 fn connection(stream: TcpStream) -> Connection {
     let (reader, writer) = stream.into_split();
     Connection { reader: Box::new(reader), writer: Box::new(writer), peer: PeerIdentity::default() }
-}
-
-#[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<()> {
-    let folder = tempfile::tempdir().map_err(|error| Error::io("a temporary directory", error))?;
-    let transport = Loopback { file: folder.path().join("port") };
-    // Two handles in one process, for brevity; handles of two processes need a store in files.
-    let store = MemoryOpener::new();
-    let leader = Builder::new(store.clone(), transport.clone()).open().await?;
-    let guest = Builder::new(store, transport.clone()).open().await?;
-    println!("{}: {:?} and {:?}", transport.address(), leader.role(), guest.role());
-
-    guest.put("over", "tcp").await?;
-    assert_eq!(leader.get("over").await?.as_deref(), Some(&b"tcp"[..]));
-
-    leader.close().await?;
-    assert_eq!(guest.get("over").await?.as_deref(), Some(&b"tcp"[..]));
-    assert_eq!(guest.role(), Role::Leader);
-    println!("the leader has left; the guest is now {:?}", guest.role());
-    guest.close().await
 }
