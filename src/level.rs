@@ -23,8 +23,9 @@ use tokio::sync::watch;
 /// Dropping the last clone closes the database in the background, as long as the tokio runtime that opened it runs;
 /// [`close`](AbstractLevel::close) does so and waits.
 ///
-/// Explicit snapshots are not offered, whoever leads, because they could not outlive their leader. An iterator whose
-/// leader changes goes on behind its last key and sees the state of that moment from there on.
+/// An iterator whose leader changes goes on behind its last key and sees the state of that moment from there on. An explicit
+/// [`snapshot`](AbstractLevel::snapshot) is held by the leader that took it and is gone with it: from then on all that
+/// reads it, iterators too, fails with `LEVEL_SNAPSHOT_NOT_OPEN`, and nothing newer takes its place.
 #[derive(Clone)]
 pub struct RaveLevel {
     inner: Arc<Inner>,
@@ -152,7 +153,7 @@ impl Drop for Inner {
 
 #[async_trait]
 impl AbstractLevel for RaveLevel {
-    /// What the present leader's store offers, apart from explicit snapshots.
+    /// What the present leader's store offers.
     fn manifest(&self) -> Manifest {
         self.guest.manifest()
     }
@@ -171,6 +172,10 @@ impl AbstractLevel for RaveLevel {
 
     async fn get_many_opts(&self, keys: Vec<Bytes>, options: ReadOptions) -> Result<Vec<Option<Bytes>>> {
         self.guest.get_many_opts(keys, options).await
+    }
+
+    async fn has_many_opts(&self, keys: Vec<Bytes>, options: ReadOptions) -> Result<Vec<bool>> {
+        self.guest.has_many_opts(keys, options).await
     }
 
     async fn write_opts(&self, batch: Batch, options: WriteOptions) -> Result<()> {

@@ -137,8 +137,8 @@ impl Link {
         let store = disk.store.clone();
         let store = &store;
         match work {
-            Work::Get(key) => Outcome::Get(now(store.get_opts(key, ReadOptions::default()))),
-            Work::GetMany(keys) => Outcome::GetMany(now(store.get_many_opts(keys, ReadOptions::default()))),
+            Work::Get(key, _) => Outcome::Get(now(store.get_opts(key, ReadOptions::default()))),
+            Work::GetMany(keys, _) => Outcome::GetMany(now(store.get_many_opts(keys, ReadOptions::default()))),
             Work::Write { batch, record, .. } => {
                 let result = now(store.write_opts(batch.clone(), WriteOptions::default()));
                 if result.is_ok() {
@@ -151,7 +151,7 @@ impl Link {
                 }
                 Outcome::Done(result)
             }
-            Work::Clear { options, record } => {
+            Work::Clear { options, record, .. } => {
                 disk.sessions.extend(record.map(|state| (self.session, state)));
                 disk.clears += 1;
                 Outcome::Done(now(store.clear_opts(options)))
@@ -161,7 +161,9 @@ impl Link {
                 Outcome::Resumed(Ok(disk.sessions.get(&session).cloned().unwrap_or_default()))
             }
             Work::Forget => unreachable!("nobody says goodbye"),
-            Work::Open { id, options, position, page } => Outcome::Page(self.open(store, id, *options, position, page)),
+            Work::Open { id, options, position, page, .. } => {
+                Outcome::Page(self.open(store, id, *options, position, page))
+            }
             Work::Page { id, seek, page } => {
                 let iterator = self.iterators.get_mut(&id).expect("the iterator is open");
                 if let Some(target) = seek {
@@ -173,7 +175,9 @@ impl Link {
                 ids.iter().for_each(|id| drop(self.iterators.remove(id)));
                 Outcome::Closed
             }
-            Work::Status => unreachable!("nobody asks for it"),
+            Work::HasMany(..) | Work::OpenSnapshot(_) | Work::CloseSnapshot(_) | Work::Status => {
+                unreachable!("nobody asks for it")
+            }
         }
     }
 
@@ -406,18 +410,18 @@ impl World {
         let operation = match self.rng.u32(..10) {
             0..3 => {
                 reads.push(key(&mut self.rng));
-                Operation::Get(reads[0].clone())
+                Operation::Get { key: reads[0].clone(), snapshot: None }
             }
             3 => {
                 reads.extend((0..self.rng.u32(..5)).map(|_| key(&mut self.rng)));
-                Operation::GetMany(reads.clone())
+                Operation::GetMany { keys: reads.clone(), snapshot: None }
             }
             4 => {
                 for n in 0..6 {
                     let written = Written { number: token, value: None };
                     self.history.entry(format!("w{n}").into()).or_default().push(written);
                 }
-                Operation::Clear(ClearOptions::from(KeyRange::prefix("w")))
+                Operation::Clear { options: ClearOptions::from(KeyRange::prefix("w")), snapshot: None }
             }
             _ => {
                 let mut batch = Batch::new();
@@ -440,7 +444,7 @@ impl World {
                 Operation::Write { batch, sync: false }
             }
         };
-        let clears = matches!(operation, Operation::Clear(_));
+        let clears = matches!(operation, Operation::Clear { .. });
         let number = self.guest.submit(operation, self.policy, token);
         let fate = Fate::UnderWay;
         self.operations.push(Submitted { number, fate, reads, puts, clears, fails, repeated: false });
@@ -471,7 +475,7 @@ impl World {
                     let values = match reply {
                         Reply::Value(value) => vec![value],
                         Reply::Values(values) => values,
-                        Reply::Done | Reply::Status(_) => vec![],
+                        Reply::Done | Reply::Existing(_) | Reply::Snapshot(_) | Reply::Status(_) => vec![],
                     };
                     assert_eq!(values.len(), operation.reads.len());
                     let reads = operation.reads.clone();
@@ -523,7 +527,7 @@ impl World {
         let reverse = self.rng.bool();
         let limit = self.rng.bool().then(|| self.rng.u64(..150));
         let options = IteratorOptions { range: range.clone(), reverse, limit, ..IteratorOptions::default() };
-        let id = self.guest.open_iterator(options, self.policy);
+        let id = self.guest.open_iterator(options, None, self.policy);
         let mut scan = Scan { id, range, reverse, limit, delivered: 0, expected: Vec::new(), last: None, start: None };
         scan.expect(&self.permanent);
         self.scans.push(scan);

@@ -72,7 +72,8 @@ impl<D: AbstractLevel, K: Encoding, V: Encoding> TypedLevel<D, K, V> {
 
     /// Whether `key` exists, also with a value that cannot be decoded.
     pub async fn has(&self, key: &K::Input) -> Result<bool> {
-        Ok(self.db.get_opts(self.keys.encode_key(key)?, ReadOptions::default()).await?.is_some())
+        let found = self.db.has_many_opts(vec![self.keys.encode_key(key)?], ReadOptions::default()).await?;
+        Ok(found.first().copied().unwrap_or(false))
     }
 
     /// The values of `keys`, in their order.

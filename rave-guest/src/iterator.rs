@@ -1,6 +1,10 @@
 //! Iterators of a guest, over connections and promotions.
 
-use crate::{Guest, RetryPolicy, machine::Taken, operations::deadline_passed};
+use crate::{
+    Guest, RetryPolicy,
+    machine::{SnapshotRef, Taken},
+    operations::deadline_passed,
+};
 use async_trait::async_trait;
 use rave_core::{Bytes, Code, Effect, Entry, Error, IteratorOptions, LevelIterator, Position, Result, resume_iterator};
 use std::{sync::Arc, time::Duration};
@@ -12,6 +16,8 @@ pub(crate) struct GuestIterator {
     id: u32,
     news: Arc<Notify>,
     options: IteratorOptions,
+    /// What it reads. Once it is open, it needs that no longer; and it cannot be opened again.
+    snapshot: Option<SnapshotRef>,
     /// After a promotion: the store's own iterator, and where it stands.
     local: Option<Local>,
     closed: bool,
@@ -25,12 +31,20 @@ struct Local {
 
 impl GuestIterator {
     /// Opens the iterator. Returns once its view is fixed: when the store has opened it, here or at the leader.
-    pub(crate) async fn open(guest: Guest, options: IteratorOptions) -> Result<Self> {
-        let id = guest.shared.with(|state| state.machine.open_iterator(options.clone(), guest.retry()));
+    pub(crate) async fn open(guest: Guest, options: IteratorOptions, snapshot: Option<SnapshotRef>) -> Result<Self> {
+        // The snapshot lives at least until the iterator is open.
+        let held = options.snapshot.clone();
+        let options = IteratorOptions { snapshot: None, ..options };
+        let name = snapshot.as_ref().map(|snapshot| snapshot.id);
+        let id = guest.shared.with(|state| state.machine.open_iterator(options.clone(), name, guest.retry()));
         let news = guest.waiter(id);
-        let mut iterator = Self { guest, id, news, options, local: None, closed: false };
+        let mut iterator = Self { guest, id, news, options, snapshot, local: None, closed: false };
         let timeout = iterator.guest.timeout();
         within(timeout, iterator.opened()).await?;
+        if let Some(snapshot) = &mut iterator.snapshot {
+            snapshot.local = None;
+        }
+        drop(held);
         Ok(iterator)
     }
 
@@ -59,7 +73,8 @@ impl GuestIterator {
             // What has arrived up to the end is delivered from there; the end is sticky.
             let Some(position) = position else { return Ok(false) };
             // Keys are the bookmarks, so the store's iterator always has them.
-            let options = IteratorOptions { keys: true, ..self.options.clone() };
+            let snapshot = SnapshotRef::local_of(self.snapshot.as_ref())?;
+            let options = IteratorOptions { keys: true, snapshot, ..self.options.clone() };
             let inner = resume_iterator(&*store, options, position.clone()).await?;
             self.local = Some(Local { inner, position, ended: false });
             self.guest.shared.with(|state| state.machine.depart(self.id));

@@ -5,6 +5,7 @@ use crate::{
     iterator::GuestIterator,
     machine::{Operation, Reply},
     operations::unexpected,
+    snapshot::GuestSnapshot,
 };
 use async_trait::async_trait;
 use rave_core::{
@@ -13,19 +14,15 @@ use rave_core::{
 };
 use std::sync::Arc;
 
-fn no_snapshots() -> Error {
-    Error::not_supported("an explicit snapshot of a shared database")
-}
-
 #[async_trait]
 impl AbstractLevel for Guest {
-    /// What the leader offers. Explicit snapshots are never among it: they could not outlive their leader.
+    /// What the leader offers.
     fn manifest(&self) -> Manifest {
         let state = self.shared.lock();
         let read_only = state.manifest.read_only || self.shared.options.read_only;
         // Without retries a write is applied at most once.
         let exactly_once = state.manifest.exactly_once && self.retry() != RetryPolicy::Never;
-        Manifest { explicit_snapshots: false, exactly_once, read_only, ..state.manifest.clone() }
+        Manifest { exactly_once, read_only, ..state.manifest.clone() }
     }
 
     fn status(&self) -> Status {
@@ -37,21 +34,25 @@ impl AbstractLevel for Guest {
     }
 
     async fn get_opts(&self, key: Bytes, options: ReadOptions) -> Result<Option<Bytes>> {
-        if options.snapshot.is_some() {
-            return Err(no_snapshots());
-        }
-        match self.run_operation(Operation::Get(key)).await? {
+        let snapshot = self.read(options.snapshot.as_ref())?;
+        match self.run_operation(Operation::Get { key, snapshot }).await? {
             Reply::Value(value) => Ok(value),
             _ => Err(unexpected()),
         }
     }
 
     async fn get_many_opts(&self, keys: Vec<Bytes>, options: ReadOptions) -> Result<Vec<Option<Bytes>>> {
-        if options.snapshot.is_some() {
-            return Err(no_snapshots());
-        }
-        match self.run_operation(Operation::GetMany(keys)).await? {
+        let snapshot = self.read(options.snapshot.as_ref())?;
+        match self.run_operation(Operation::GetMany { keys, snapshot }).await? {
             Reply::Values(values) => Ok(values),
+            _ => Err(unexpected()),
+        }
+    }
+
+    async fn has_many_opts(&self, keys: Vec<Bytes>, options: ReadOptions) -> Result<Vec<bool>> {
+        let snapshot = self.read(options.snapshot.as_ref())?;
+        match self.run_operation(Operation::HasMany { keys, snapshot }).await? {
+            Reply::Existing(existing) => Ok(existing),
             _ => Err(unexpected()),
         }
     }
@@ -72,9 +73,6 @@ impl AbstractLevel for Guest {
     }
 
     async fn clear_opts(&self, options: ClearOptions) -> Result<()> {
-        if options.snapshot.is_some() {
-            return Err(no_snapshots());
-        }
         self.refuse_write()?;
         if !options.except.is_empty() {
             return Err(Error::not_supported("a clear of a shared database that leaves parts of its range"));
@@ -82,22 +80,22 @@ impl AbstractLevel for Guest {
         if options.and_write.conditions().len() > 0 {
             return Err(Error::new(Code::InvalidBatch, "a clear takes no conditions"));
         }
-        self.run_operation(Operation::Clear(options.clone())).await?;
+        let snapshot = self.read(options.snapshot.as_ref())?;
+        // What the machine holds must not hold a snapshot of this handle, whose end is news for the machine.
+        let of_all = ClearOptions { snapshot: None, ..options.clone() };
+        self.run_operation(Operation::Clear { options: of_all, snapshot }).await?;
         self.shared.events.emit(|| Event::Clear(Arc::new(options)));
         Ok(())
     }
 
     async fn iterator_opts(&self, options: IteratorOptions) -> Result<Box<dyn LevelIterator>> {
-        if options.snapshot.is_some() {
-            return Err(no_snapshots());
-        }
         self.check_open_now()?;
-        Ok(Box::new(GuestIterator::open(self.clone(), options).await?))
+        let snapshot = self.read(options.snapshot.as_ref())?;
+        Ok(Box::new(GuestIterator::open(self.clone(), options, snapshot).await?))
     }
 
     async fn snapshot(&self) -> Result<Snapshot> {
-        self.check_open_now()?;
-        Err(no_snapshots())
+        GuestSnapshot::take(self).await
     }
 
     /// Refuses operations, lets those under way finish, and ends. Without a connection there is nothing to wait for, and

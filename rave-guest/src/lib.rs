@@ -19,6 +19,7 @@ mod ping;
 mod policy;
 mod promotion;
 mod shared;
+mod snapshot;
 
 pub use driver::{Disconnect, LeaderInfo};
 pub use guest::{Guest, GuestOptions};

@@ -2,10 +2,10 @@
 
 use crate::{
     Guest,
-    machine::{Drained, Operation, Reply},
+    machine::{Drained, Operation, Reply, SnapshotRef},
     shared::{InPlace, Route, Shared},
 };
-use rave_core::{AbstractLevel, Code, Effect, Error, ReadOptions, Result, Status, WriteOptions};
+use rave_core::{AbstractLevel, ClearOptions, Code, Effect, Error, Result, Status, WriteOptions};
 use std::{future::Future, sync::Arc};
 use tokio::sync::oneshot;
 
@@ -42,7 +42,7 @@ impl Guest {
         let (answer, answered) = oneshot::channel();
         enum Submitted {
             Remote(u64),
-            Local(Arc<dyn AbstractLevel>, Operation),
+            Local(Arc<dyn AbstractLevel>, Box<Operation>),
         }
         let submitted = shared.with(|state| {
             // What was accepted is finished, also while closing.
@@ -50,7 +50,7 @@ impl Guest {
                 Self::check_open(state)?;
             }
             Ok(match (&state.route, &earlier) {
-                (Route::Local(store), _) => Submitted::Local(store.clone(), operation),
+                (Route::Local(store), _) => Submitted::Local(store.clone(), Box::new(operation)),
                 (Route::Remote, Some((number, _))) => {
                     let (number, policy) = (*number, self.retry());
                     let drained = Drained { number, operation, policy, token: answer, uncertain: false };
@@ -61,7 +61,7 @@ impl Guest {
         })?;
         drop(earlier);
         let number = match submitted {
-            Submitted::Local(store, operation) => return local(&*store, operation, deadline).await,
+            Submitted::Local(store, operation) => return local(&*store, *operation, deadline).await,
             Submitted::Remote(number) => number,
         };
         let mut waiting = Waiting { shared, number: Some(number) };
@@ -141,14 +141,23 @@ async fn local(
 
 pub(crate) async fn execute(store: &dyn AbstractLevel, operation: Operation) -> Result<Reply> {
     match operation {
-        Operation::Get(key) => Ok(Reply::Value(store.get_opts(key, ReadOptions::default()).await?)),
-        Operation::GetMany(keys) => Ok(Reply::Values(store.get_many_opts(keys, ReadOptions::default()).await?)),
+        Operation::Get { key, snapshot } => {
+            Ok(Reply::Value(store.get_opts(key, SnapshotRef::read(snapshot.as_ref())?).await?))
+        }
+        Operation::GetMany { keys, snapshot } => {
+            Ok(Reply::Values(store.get_many_opts(keys, SnapshotRef::read(snapshot.as_ref())?).await?))
+        }
+        Operation::HasMany { keys, snapshot } => {
+            Ok(Reply::Existing(store.has_many_opts(keys, SnapshotRef::read(snapshot.as_ref())?).await?))
+        }
+        Operation::Snapshot(_) => Ok(Reply::Snapshot(store.snapshot().await?)),
         Operation::Write { batch, sync } => {
             store.write_opts(batch, WriteOptions { sync }).await?;
             Ok(Reply::Done)
         }
-        Operation::Clear(options) => {
-            store.clear_opts(options).await?;
+        Operation::Clear { options, snapshot } => {
+            let snapshot = SnapshotRef::local_of(snapshot.as_ref())?;
+            store.clear_opts(ClearOptions { snapshot, ..options }).await?;
             Ok(Reply::Done)
         }
         Operation::Status => Err(Error::not_supported("asking this process for a leader: it leads itself;")),

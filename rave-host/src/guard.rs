@@ -213,6 +213,13 @@ impl AbstractLevel for GuardedLevel {
         Ok(hidden.into_iter().map(|hidden| if hidden { None } else { values.next().flatten() }).collect())
     }
 
+    async fn has_many_opts(&self, mut keys: Vec<Bytes>, options: ReadOptions) -> Result<Vec<bool>> {
+        let hidden: Vec<bool> = keys.iter().map(|key| hidden::is_hidden(key)).collect();
+        keys.retain(|key| !hidden::is_hidden(key));
+        let mut existing = self.inner.has_many_opts(keys, options).await?.into_iter();
+        Ok(hidden.into_iter().map(|hidden| !hidden && existing.next().unwrap_or(false)).collect())
+    }
+
     async fn write_opts(&self, batch: Batch, options: WriteOptions) -> Result<()> {
         self.write_recorded(batch, None, options).await
     }

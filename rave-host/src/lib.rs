@@ -14,6 +14,7 @@ pub mod machine;
 mod many;
 mod serve;
 mod sessions;
+mod snapshots;
 
 pub use guard::{GuardedLevel, HostWrite, WriteHook};
 pub use host::{Host, HostOptions, HostStats};

@@ -55,10 +55,16 @@ const MAX_PAGE: usize = 4096;
 /// Something the driver has to do; it answers with the [`Outcome`] of the same name.
 #[derive(Debug)]
 pub enum Work {
-    /// Read one key.
-    Get(Bytes),
-    /// Read several keys.
-    GetMany(Vec<Bytes>),
+    /// Read one key, as the guest's snapshot of this id holds it.
+    Get(Bytes, Option<u64>),
+    /// Read several keys, likewise.
+    GetMany(Vec<Bytes>, Option<u64>),
+    /// Tell which keys exist, likewise.
+    HasMany(Vec<Bytes>, Option<u64>),
+    /// Take a snapshot and remember it under this id.
+    OpenSnapshot(u64),
+    /// Release a snapshot.
+    CloseSnapshot(u64),
     /// Apply a batch.
     Write {
         /// The writes of one or several requests.
@@ -72,6 +78,8 @@ pub enum Work {
     Clear {
         /// What to delete.
         options: ClearOptions,
+        /// Of what this snapshot holds.
+        snapshot: Option<u64>,
         /// As of `Write`.
         record: Option<SessionState>,
     },
@@ -95,6 +103,8 @@ pub enum Work {
         id: u32,
         /// What to visit.
         options: Box<IteratorOptions>,
+        /// Of what this snapshot holds.
+        snapshot: Option<u64>,
         /// Where to go on.
         position: Position,
         /// Entries of the first page; may be 0, for an iterator whose limit is reached.
@@ -122,13 +132,15 @@ pub enum Outcome {
     Get(Result<Option<Bytes>>),
     /// Of `GetMany`.
     GetMany(Result<Vec<Option<Bytes>>>),
-    /// Of `Write` and `Clear`.
+    /// Of `HasMany`.
+    HasMany(Result<Vec<bool>>),
+    /// Of `Write`, `Clear` and `OpenSnapshot`.
     Done(Result<()>),
     /// Of `Resume`. Of errors, `LEVEL_SESSION_LOST` and `LEVEL_CORRUPTION` refuse the session for good.
     Resumed(Result<SessionState>),
     /// Of `Open` and `Page`; no entries mean the end.
     Page(Result<Vec<Entry>>),
-    /// Of `Close` and `Forget`.
+    /// Of `Close`, `CloseSnapshot` and `Forget`.
     Closed,
     /// Of `Status`; the id is filled in here.
     Status(StatusReply),
@@ -157,6 +169,8 @@ enum Waiting {
         id: u32,
         wanted: usize,
     },
+    HasMany(u32),
+    Snapshot(u32),
     /// A write's id, and its number in the session.
     Write {
         id: u32,
@@ -261,7 +275,7 @@ impl Machine {
     pub fn refuse(&mut self, tag: u8, id: u32, seq: Option<u32>, reason: &str) -> bool {
         let error = Error::new(Code::Remote, format!("the request was malformed: {reason}"));
         match (tag, seq) {
-            (0..=3 | 5, _) => self.send(&callback_error(id, &error)),
+            (0..=3 | 5 | 35, _) => self.send(&callback_error(id, &error)),
             (4 | 9, Some(seq)) => self.send(&iterator_error(id, seq, &error)),
             (6, _) => self.send(&get_many_error(id, &error)),
             _ => return false,
@@ -340,32 +354,42 @@ impl Machine {
     fn begin(&mut self, request: Request) -> Option<(Waiting, Work)> {
         Some(match request {
             Request::Get(get) => {
+                let snapshot = get.snapshot;
                 let mut ids = vec![get.id];
                 let mut keys = vec![get.key.unwrap_or_default()];
                 while keys.len() < self.merged_gets
-                    && let Some(Request::Get(_)) = self.queue.front()
+                    && let Some(Request::Get(next)) = self.queue.front()
+                    && next.snapshot == snapshot
                     && let Some(Request::Get(get)) = self.queue.pop_front()
                 {
                     ids.push(get.id);
                     keys.push(get.key.unwrap_or_default());
                 }
                 let work = match keys.len() {
-                    1 => Work::Get(keys.pop().unwrap_or_default()),
-                    _ => Work::GetMany(keys),
+                    1 => Work::Get(keys.pop().unwrap_or_default(), snapshot),
+                    _ => Work::GetMany(keys, snapshot),
                 };
                 (Waiting::Gets(ids), work)
             }
             Request::Put(_) | Request::Del(_) | Request::Batch(_) => return self.begin_write(request),
             Request::Clear(clear) => return self.begin_clear(clear),
             Request::GetMany(get) => {
-                if get.keys.is_empty() {
+                if get.keys.is_empty() && get.snapshot.is_none() {
                     // Also the probe that follows a hello: answered without troubling the store.
                     self.send(&Response::GetManyCallback(GetManyCallback { id: get.id, ..Default::default() }));
                     self.served += 1;
                     return None;
                 }
-                (Waiting::GetMany { id: get.id, wanted: get.keys.len() }, Work::GetMany(get.keys))
+                match get.existence {
+                    Some(true) => (Waiting::HasMany(get.id), Work::HasMany(get.keys, get.snapshot)),
+                    _ => {
+                        let waiting = Waiting::GetMany { id: get.id, wanted: get.keys.len() };
+                        (waiting, Work::GetMany(get.keys, get.snapshot))
+                    }
+                }
             }
+            Request::SnapshotOpen(open) => (Waiting::Snapshot(open.id), Work::OpenSnapshot(open.snapshot)),
+            Request::SnapshotClose(close) => (Waiting::Nobody, Work::CloseSnapshot(close.snapshot)),
             Request::Iterator(open) => return self.open(open),
             Request::IteratorSeek(seek) => {
                 self.seek(seek);
@@ -398,6 +422,8 @@ impl Machine {
             (Waiting::Gets(ids), Outcome::Get(result)) => self.got(&ids, result.map(|value| vec![value])),
             (Waiting::Gets(ids), Outcome::GetMany(result)) => self.got(&ids, result),
             (Waiting::GetMany { id, wanted }, Outcome::GetMany(result)) => self.got_many(id, wanted, result),
+            (Waiting::HasMany(id), Outcome::HasMany(result)) => self.has_many(id, result),
+            (Waiting::Snapshot(id), Outcome::Done(result)) => self.written(id, None, &result),
             (Waiting::Write { id, number }, Outcome::Done(result)) => self.written(id, number, &result),
             (Waiting::Merged { parts, batch, sync }, Outcome::Done(Err(error))) if error.effect() == Effect::None => {
                 let mut operations = batch.into_operations();
@@ -465,6 +491,16 @@ impl Machine {
                 }
                 let values = values.into_iter().map(|value| MaybeValue { value }).collect();
                 self.send(&Response::GetManyCallback(GetManyCallback { id, values, ..Default::default() }));
+            }
+            Err(error) => self.send(&get_many_error(id, &error)),
+        }
+    }
+
+    fn has_many(&mut self, id: u32, result: Result<Vec<bool>>) {
+        self.served += 1;
+        match result {
+            Ok(existing) => {
+                self.send(&Response::GetManyCallback(GetManyCallback { id, existing, ..Default::default() }));
             }
             Err(error) => self.send(&get_many_error(id, &error)),
         }

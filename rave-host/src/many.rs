@@ -4,22 +4,31 @@
 //! they fit no frame.
 
 use crate::{GuardedLevel, machine::convert::counted};
-use rave_core::{AbstractLevel, Bytes, Code, Error, ReadOptions, Result};
+use rave_core::{AbstractLevel, Bytes, Code, Error, ReadOptions, Result, Snapshot};
 
 /// Keys of the first part, when the size of values is not known yet, and of any part at most.
 const PARTS: (usize, usize) = (64, 4096);
 /// Bytes of values that a part should give, judged by those before.
 const PART_BYTES: usize = 8 << 20;
 
-/// The values of `keys`, all of one state of the store, part by part where the store can do that.
+/// The values of `keys`, all of one state of the store, that of `snapshot` if there is one; part by part where the store can
+/// do that.
 ///
 /// Errors: the values have more than `limit` bytes.
-pub(crate) async fn get_many(store: &GuardedLevel, keys: Vec<Bytes>, limit: usize) -> Result<Vec<Option<Bytes>>> {
+pub(crate) async fn get_many(
+    store: &GuardedLevel,
+    keys: Vec<Bytes>,
+    snapshot: Option<Snapshot>,
+    limit: usize,
+) -> Result<Vec<Option<Bytes>>> {
     let (mut part, most) = PARTS;
     if keys.len() <= part || !store.manifest().explicit_snapshots {
-        return store.get_many_opts(keys, ReadOptions::default()).await;
+        return store.get_many_opts(keys, ReadOptions { snapshot }).await;
     }
-    let snapshot = store.snapshot().await?;
+    let snapshot = match snapshot {
+        Some(snapshot) => snapshot,
+        None => store.snapshot().await?,
+    };
     let (mut values, mut bytes) = (Vec::with_capacity(keys.len()), 0);
     while values.len() < keys.len() {
         let end = keys.len().min(values.len() + part);

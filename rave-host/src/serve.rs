@@ -6,9 +6,13 @@ use crate::{
     machine::{Config, Machine, Outcome, SessionId, Work},
     many::get_many,
     sessions::{self, Claim},
+    snapshots::Snapshots,
 };
 use bytes::BytesMut;
-use rave_core::{AbstractLevel, Code, Error, LevelIterator, ReadOptions, Result, WriteOptions, resume_iterator};
+use rave_core::{
+    AbstractLevel, ClearOptions, Code, Error, IteratorOptions, LevelIterator, ReadOptions, Result, WriteOptions,
+    resume_iterator,
+};
 use rave_transport::{
     Connection,
     wire::{
@@ -47,6 +51,7 @@ pub(crate) async fn serve(connection: Connection, shared: &Shared) -> Result<(),
             sessions: shared.options.sessions,
         }),
         iterators: HashMap::new(),
+        snapshots: Snapshots::default(),
         claim: None,
         store,
     };
@@ -165,6 +170,7 @@ fn receive(machine: &mut Machine, decoder: &mut FrameDecoder, input: &mut BytesM
 struct Session {
     machine: Machine,
     iterators: HashMap<u32, Box<dyn LevelIterator>>,
+    snapshots: Snapshots,
     /// The guest's session, if it has one.
     claim: Option<Claim>,
     store: GuardedLevel,
@@ -182,14 +188,33 @@ impl Session {
             _ => None,
         };
         Some(match work {
-            Work::Get(key) => Outcome::Get(self.store.get_opts(key, ReadOptions::default()).await),
-            Work::GetMany(keys) => Outcome::GetMany(get_many(&self.store, keys, self.machine.max_frame()).await),
+            Work::Get(key, snapshot) => Outcome::Get(match self.snapshots.find(snapshot) {
+                Ok(snapshot) => self.store.get_opts(key, ReadOptions { snapshot }).await,
+                Err(error) => Err(error),
+            }),
+            Work::GetMany(keys, snapshot) => Outcome::GetMany(match self.snapshots.find(snapshot) {
+                Ok(snapshot) => get_many(&self.store, keys, snapshot, self.machine.max_frame()).await,
+                Err(error) => Err(error),
+            }),
+            Work::HasMany(keys, snapshot) => Outcome::HasMany(match self.snapshots.find(snapshot) {
+                Ok(snapshot) => self.store.has_many_opts(keys, ReadOptions { snapshot }).await,
+                Err(error) => Err(error),
+            }),
+            Work::OpenSnapshot(id) => Outcome::Done(self.snapshots.open(id, &self.store).await),
+            Work::CloseSnapshot(id) => {
+                self.snapshots.close(id);
+                Outcome::Closed
+            }
             Work::Write { batch, sync, record: state } => {
                 Outcome::Done(self.store.write_recorded(batch, record(state), WriteOptions { sync }).await)
             }
-            Work::Clear { options, record: state } => {
-                Outcome::Done(self.store.clear_recorded(options, record(state)).await)
-            }
+            Work::Clear { options, snapshot, record: state } => Outcome::Done(match self.snapshots.find(snapshot) {
+                Ok(snapshot) => {
+                    let options = ClearOptions { snapshot, ..options };
+                    self.store.clear_recorded(options, record(state)).await
+                }
+                Err(error) => Err(error),
+            }),
             Work::Resume { session, attempt, next, durable } => {
                 let claim = match shared.sessions.claim(session, attempt).await {
                     Ok(claim) => self.claim.insert(claim),
@@ -210,11 +235,18 @@ impl Session {
                 }
                 Outcome::Closed
             }
-            Work::Open { id, options, position, page } => {
+            Work::Open { id, options, snapshot, position, page } => {
                 if let Some(mut old) = self.iterators.remove(&id) {
                     let _ = old.close().await;
                 }
-                Outcome::Page(match resume_iterator(&self.store, *options, position).await {
+                let opened = match self.snapshots.find(snapshot) {
+                    Ok(snapshot) => {
+                        let options = IteratorOptions { snapshot, ..*options };
+                        resume_iterator(&self.store, options, position).await
+                    }
+                    Err(error) => Err(error),
+                };
+                Outcome::Page(match opened {
                     Ok(mut iterator) => {
                         let entries = if page == 0 { Ok(Vec::new()) } else { iterator.next_many(page).await };
                         self.iterators.insert(id, iterator);

@@ -30,7 +30,7 @@ async fn is_served(peer: &mut Peer) {
 }
 
 fn get(id: u32, key: &'static str) -> Request {
-    Request::Get(Get { id, key: Some(key.into()) })
+    Request::Get(Get { id, key: Some(key.into()), snapshot: None })
 }
 
 fn put(id: u32, key: &'static str) -> Request {
@@ -255,7 +255,7 @@ async fn requests_wait_for_the_store_and_a_dropped_host_cuts_everything() {
     let transport = MemoryTransport::new();
     let host = Host::start(transport.listen().await.unwrap(), HostOptions::default());
     let mut early = Peer::connect(&transport).await;
-    early.say(&[Request::GetMany(GetMany { id: 5, keys: vec![] })]).await;
+    early.say(&[Request::GetMany(GetMany { id: 5, ..GetMany::default() })]).await;
     let waiting = tokio::time::timeout(Duration::from_millis(50), early.next()).await;
     assert!(waiting.is_err(), "nothing is answered before the store is open");
     host.serve(Arc::new(MemoryLevel::new()));

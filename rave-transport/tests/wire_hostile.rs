@@ -193,7 +193,7 @@ fn numbers_are_never_cut_to_fit() {
     let (_, id, reason) = malformed(&[&[9, 8, 7, 0x10], &id_of_33_bits[1..], &[0x1a, 0]].concat());
     assert_eq!((id, reason.as_str()), (Some(7), "field 2 does not fit 32 bits"));
     let padded = Bytes::from_static(&[0, 8, 0x87, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0, 0x12, 1, b'a']);
-    let get = Get { id: 7, key: Some(Bytes::from_static(b"a")) };
+    let get = Get { id: 7, key: Some(Bytes::from_static(b"a")), snapshot: None };
     assert_eq!(Request::decode(padded), Ok(Request::Get(get)), "ten bytes may say a small number");
     // JavaScript peers send any limit here, as zigzag.
     let limit = Bytes::from_static(&[5, 8, 7, 0x12, 6, 0x38, 0x86, 0x80, 0x80, 0x80, 0x20]);
@@ -216,10 +216,10 @@ fn unknown_fields_and_tags_are_ignored() {
         let mut frame = vec![0, 8, 7];
         frame.extend_from_slice(unknown);
         frame.extend_from_slice(&[0x12, 1, b'a']);
-        let get = Get { id: 7, key: Some(Bytes::from_static(b"a")) };
+        let get = Get { id: 7, key: Some(Bytes::from_static(b"a")), snapshot: None };
         assert_eq!(Request::decode(frame.into()).unwrap(), Request::Get(get));
     }
-    for tag in (10..32).chain(35..=255) {
+    for tag in (10..32).chain(37..=255) {
         assert_eq!(Request::decode(Bytes::copy_from_slice(&[tag, 0xff])), Ok(Request::Unknown(tag)));
     }
     for tag in (5..32).chain(35..=255) {

@@ -115,8 +115,10 @@ fn requests_agree_with_the_schema() {
         "Hello",
         "StatusRequest",
         "Goodbye",
+        "SnapshotOpen",
+        "SnapshotClose",
     ];
-    let tags = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 32, 33, 34];
+    let tags = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 32, 33, 34, 35, 36];
     for kind in 0..REQUESTS {
         let request = Messages { rng: fastrand::Rng::with_seed(kind as u64), whole: true }.request(kind);
         let message = read(&pool, names[kind], &encoded(|out| request.encode(out)));

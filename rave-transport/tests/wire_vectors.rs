@@ -25,8 +25,8 @@ fn requests_are_written_and_read_as_by_many_level() {
     let all = RangeOptions { limit: Some(-1), reverse: Some(false), ..Default::default() };
     let whole = RangeOptions { keys: Some(true), values: Some(true), ..all.clone() };
     for (request, text) in [
-        (Request::Get(Get { id: 1, key: bytes("a") }), "06 00 0801 120161"),
-        (Request::Get(Get { id: 2, key: bytes("") }), "05 00 0802 1200"),
+        (Request::Get(Get { id: 1, key: bytes("a"), snapshot: None }), "06 00 0801 120161"),
+        (Request::Get(Get { id: 2, key: bytes(""), snapshot: None }), "05 00 0802 1200"),
         (Request::Put(Put { id: 3, key: bytes("a"), value: bytes(""), ..Put::default() }), "08 01 0803 120161 1a00"),
         (
             Request::Batch(Batch { id: 6, ops: vec![put("a", "1"), del("b")], ..Batch::default() }),

@@ -165,6 +165,7 @@ macro_rules! __conformance_cases {
                 a_clear_deletes_what_the_snapshot_holds,
                 several_snapshots_stay_apart,
                 a_closed_snapshot_says_so,
+                a_snapshot_is_never_replaced_by_a_newer_one,
                 a_dropped_snapshot_leaves_its_iterators,
                 snapshots_work_through_sublevels,
             }

@@ -2,7 +2,7 @@
 
 use super::{Harness, tools::*};
 use crate::{
-    AbstractLevel, AbstractLevelExt, Batch, ClearOptions, Code, IteratorOptions, KeyRange, ReadOptions, Snapshot,
+    AbstractLevel, AbstractLevelExt, Batch, ClearOptions, Code, Error, IteratorOptions, KeyRange, ReadOptions, Snapshot,
 };
 
 fn read(snapshot: &Snapshot) -> ReadOptions {
@@ -36,8 +36,10 @@ pub async fn reads_see_the_snapshot(h: &mut Harness) {
     let keys = ["d", "c", "b", "a"].map(b).to_vec();
     let values = db.get_many_opts(keys.clone(), read(&snapshot)).await.unwrap();
     assert_eq!(values, [None, Some(b("vc")), Some(b("vb")), Some(b("va"))]);
-    let values = db.get_many_opts(keys, ReadOptions::default()).await.unwrap();
+    assert_eq!(db.has_many_opts(keys.clone(), read(&snapshot)).await.unwrap(), [false, true, true, true]);
+    let values = db.get_many_opts(keys.clone(), ReadOptions::default()).await.unwrap();
     assert_eq!(values, [Some(b("new")), Some(b("vc")), None, Some(b("new"))]);
+    assert_eq!(db.has_many_opts(keys, ReadOptions::default()).await.unwrap(), [true, true, false, true]);
     snapshot.close();
 }
 
@@ -110,6 +112,7 @@ pub async fn a_closed_snapshot_says_so(h: &mut Harness) {
     snapshot.close();
     assert_code(db.get_opts(b("a"), read(&clone)).await, Code::SnapshotNotOpen);
     assert_code(db.get_many_opts(vec![b("a")], read(&clone)).await, Code::SnapshotNotOpen);
+    assert_code(db.has_many_opts(vec![b("a")], read(&clone)).await, Code::SnapshotNotOpen);
     let options = IteratorOptions { snapshot: Some(clone.clone()), ..IteratorOptions::default() };
     let opened = match db.iterator(options).await {
         Err(error) => Err(error),
@@ -120,6 +123,54 @@ pub async fn a_closed_snapshot_says_so(h: &mut Harness) {
     let options = ClearOptions { snapshot: Some(clone), ..ClearOptions::default() };
     assert_code(db.clear(options).await, Code::SnapshotNotOpen);
     assert_eq!(all_keys(db).await, ["a"]);
+}
+
+/// Whatever happens in between, a snapshot shows its own state or says that it is gone; it never becomes a newer one. So do
+/// iterators over it. The level itself goes on, and gives new snapshots.
+pub async fn a_snapshot_is_never_replaced_by_a_newer_one(h: &mut Harness) {
+    let db = h.level.clone();
+    fill(&db, &["a", "b", "c"]).await;
+    let Some(snapshot) = taken(h).await else { return };
+    let over = |snapshot: &Snapshot| IteratorOptions { snapshot: Some(snapshot.clone()), ..IteratorOptions::default() };
+    let mut iterator = db.iterator(over(&snapshot)).await.unwrap();
+    assert_eq!(iterator.next().await.unwrap().unwrap().key, "a");
+    db.write(Batch::new().put("a", "new").del("b").put("bb", "new")).await.unwrap();
+    h.disturb().await;
+    let gone = |error: &Error| assert_eq!(error.code(), Code::SnapshotNotOpen, "{error}");
+    match db.get_opts(b("a"), read(&snapshot)).await {
+        Ok(value) => assert_eq!(value, Some(b("va"))),
+        Err(error) => gone(&error),
+    }
+    match db.has_many_opts(vec![b("b"), b("bb")], read(&snapshot)).await {
+        Ok(existing) => assert_eq!(existing, [true, false]),
+        Err(error) => gone(&error),
+    }
+    for key in [Some("b"), Some("c"), None] {
+        match iterator.next().await {
+            Ok(entry) => assert_eq!(entry.map(|entry| entry.key), key.map(b)),
+            Err(error) => {
+                gone(&error);
+                break;
+            }
+        }
+    }
+    match db.all(over(&snapshot)).await {
+        Ok(entries) => assert_eq!(keys_of(&entries), ["a", "b", "c"]),
+        Err(error) => gone(&error),
+    }
+    let of_snapshot = ClearOptions { snapshot: Some(snapshot.clone()), ..ClearOptions::default() };
+    match db.clear(of_snapshot).await {
+        Ok(()) => assert_eq!(all_keys(&db).await, ["bb"]),
+        Err(error) => {
+            gone(&error);
+            assert_eq!(all_keys(&db).await, ["a", "bb", "c"]);
+        }
+    }
+    snapshot.close();
+    let another = db.snapshot().await.unwrap();
+    db.clear(KeyRange::all()).await.unwrap();
+    assert_eq!(db.get_opts(b("bb"), read(&another)).await.unwrap(), Some(b("new")));
+    another.close();
 }
 
 /// Dropping a snapshot without closing it harms nothing; an iterator over it that is open already goes on.

@@ -1,6 +1,6 @@
 //! The iterators of a guest.
 
-use super::requests::range_options;
+use super::{SnapshotRef, requests::range_options, snapshots::Snapshots};
 use crate::RetryPolicy;
 use bytes::{Bytes, BytesMut};
 use rave_core::{Code, Entry, Error, IteratorOptions, Position, Result};
@@ -30,6 +30,8 @@ pub enum Taken {
 #[derive(Debug)]
 struct Iter {
     options: IteratorOptions,
+    /// What it reads; with one, it ends with the leader that has it.
+    snapshot: Option<u64>,
     policy: RetryPolicy,
     position: Position,
     seq: u32,
@@ -79,6 +81,7 @@ impl Iter {
             keys: Some(true),
             values: Some(wanted.values),
             internal: (wanted.internal && !legacy).then_some(true),
+            snapshot: self.snapshot,
             ..range_options(narrow.as_ref().unwrap_or(&wanted.range), wanted.reverse, limit, legacy)?
         };
         let (seek, consumed) = (position.seek.clone(), Some(position.delivered));
@@ -109,7 +112,13 @@ impl Iterators {
         self.woken.extend(self.open.keys());
     }
 
-    pub(super) fn open(&mut self, options: IteratorOptions, policy: RetryPolicy, after: u64) -> u32 {
+    pub(super) fn open(
+        &mut self,
+        options: IteratorOptions,
+        snapshot: Option<u64>,
+        policy: RetryPolicy,
+        after: u64,
+    ) -> u32 {
         // Ids may wrap in a very long life; those in use are skipped.
         loop {
             self.next = self.next.wrapping_add(1);
@@ -120,6 +129,7 @@ impl Iterators {
         let id = self.next;
         let iter = Iter {
             options,
+            snapshot,
             policy,
             position: Position::default(),
             seq: 0,
@@ -142,14 +152,18 @@ impl Iterators {
     }
 
     /// Asks for those that were opened before operation `before`.
-    pub(super) fn open_due(&mut self, legacy: bool, before: u64, out: &mut BytesMut) {
+    pub(super) fn open_due(&mut self, legacy: bool, before: u64, snapshots: &Snapshots, out: &mut BytesMut) {
         let Self { open, due, woken, .. } = self;
         due.retain(|&id| {
             let Some(iter) = open.get_mut(&id) else { return false };
             if iter.after >= before {
                 return true;
             }
-            if let Err(error) = iter.send_open(id, legacy, out) {
+            let opened = match iter.snapshot {
+                Some(snapshot) if !snapshots.is_open(snapshot) => Err(SnapshotRef::lost()),
+                _ => iter.send_open(id, legacy, out),
+            };
+            if let Err(error) = opened {
                 iter.failed = Some(error);
                 woken.push(id);
             }
@@ -275,6 +289,10 @@ impl Iterators {
         iter.ended = ended;
         if ended {
             self.due.remove(&id);
+        } else if iter.snapshot.is_some() {
+            // It was of the store that this process has let go of.
+            iter.failed = Some(SnapshotRef::lost());
+            self.woken.push(id);
         } else {
             self.due.insert(id);
         }
@@ -330,15 +348,16 @@ impl Iterators {
             }
             iter.forget_received();
             iter.seq = iter.seq.wrapping_add(1);
-            match lost.filter(|_| iter.policy == RetryPolicy::Never) {
-                Some(error) => {
-                    iter.failed = Some(error.clone());
-                    self.due.remove(&id);
-                    self.woken.push(id);
-                }
-                None => {
-                    self.due.insert(id);
-                }
+            let failure = match iter.snapshot {
+                Some(_) => Some(SnapshotRef::lost()),
+                None => lost.filter(|_| iter.policy == RetryPolicy::Never).cloned(),
+            };
+            if failure.is_some() {
+                iter.failed = failure;
+                self.due.remove(&id);
+                self.woken.push(id);
+            } else {
+                self.due.insert(id);
             }
         }
     }

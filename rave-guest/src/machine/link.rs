@@ -1,7 +1,7 @@
 //! Connections come and go: what a leader is told and tells at the beginning, and what becomes of operations at the end.
 
 use super::{
-    Leader, Link, Machine, Pending, Reply, ask,
+    Leader, Link, Machine, Pending, Reply, SnapshotRef, ask,
     session::{self, Fate, SessionId},
 };
 use crate::RetryPolicy;
@@ -68,11 +68,17 @@ impl<T> Machine<T> {
         for number in self.numbers_of(fails) {
             self.settle(number, |pending| Err(lost.clone().with_effect(pending.effect())));
         }
+        self.snapshots.disconnected();
+        for number in self.pending.keys().copied().collect::<Vec<_>>() {
+            if self.lacks_snapshot(number) {
+                self.settle(number, |pending| Err(pending.judge(SnapshotRef::lost())));
+            }
+        }
         self.iterators.disconnected(greeted.then_some(&lost));
     }
 
     /// Completes an operation that is not on the wire.
-    fn settle(&mut self, number: u64, result: impl FnOnce(&Pending<T>) -> Result<Reply>) {
+    pub(super) fn settle(&mut self, number: u64, result: impl FnOnce(&Pending<T>) -> Result<Reply>) {
         let Some(pending) = self.pending.remove(&number) else { return };
         let result = result(&pending);
         if let Some(token) = pending.token {
@@ -163,6 +169,7 @@ impl<T> Machine<T> {
                         sync_writes: bits & capability::SYNC_WRITES != 0,
                         atomic_clear: bits & capability::ATOMIC_CLEAR != 0,
                         conditions: bits & capability::CONDITIONS != 0,
+                        explicit_snapshots: bits & capability::EXPLICIT_SNAPSHOTS != 0,
                         exactly_once: state.is_some(),
                         read_only: bits & capability::READ_ONLY != 0,
                         ..Manifest::default()

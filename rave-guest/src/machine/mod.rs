@@ -29,9 +29,10 @@ mod operation;
 mod requests;
 mod sending;
 mod session;
+mod snapshots;
 
 pub use iterators::Taken;
-pub use operation::{Operation, Reply};
+pub use operation::{Operation, Reply, SnapshotRef};
 pub use session::SessionId;
 
 use crate::RetryPolicy;
@@ -42,6 +43,7 @@ use rave_transport::wire::{
     Request, Response,
     message::{self, Welcome},
 };
+use snapshots::Snapshots;
 use std::collections::BTreeMap;
 
 /// Operations and bytes of writes that become one batch for a legacy leader.
@@ -53,7 +55,7 @@ const PROBE: u32 = 0;
 
 /// Appends the question whether the leader is there. It answers at once, whatever it speaks, and that completes nothing.
 pub(crate) fn ask(out: &mut BytesMut) {
-    Request::GetMany(message::GetMany { id: PROBE, keys: Vec::new() }).encode(out);
+    Request::GetMany(message::GetMany { id: PROBE, ..Default::default() }).encode(out);
 }
 
 /// What the machine knows of the leader.
@@ -166,6 +168,7 @@ pub struct Machine<T> {
     /// Operations that somebody waits for.
     awaited: usize,
     iterators: Iterators,
+    snapshots: Snapshots,
     output: BytesMut,
     completed: Vec<(T, Result<Reply>)>,
 }
@@ -195,6 +198,7 @@ impl<T> Machine<T> {
             stuck: None,
             awaited: 0,
             iterators: Iterators::default(),
+            snapshots: Snapshots::default(),
             output: BytesMut::new(),
             completed: Vec::new(),
         }
@@ -286,6 +290,9 @@ impl<T> Machine<T> {
         self.pending.insert(number, pending);
         self.unsent = self.unsent.min(number);
         self.awaited += 1;
+        if self.lacks_snapshot(number) {
+            self.settle(number, |pending| Err(pending.judge(SnapshotRef::lost())));
+        }
         self.pump();
     }
 
@@ -392,10 +399,15 @@ impl<T> Machine<T> {
         self.leader().is_some_and(|leader| leader.legacy)
     }
 
-    /// Opens an iterator; its first entries are asked for now, or as soon as there is a leader. Under
-    /// [`RetryPolicy::Never`] it fails when the leader is lost.
-    pub fn open_iterator(&mut self, options: rave_core::IteratorOptions, policy: RetryPolicy) -> u32 {
-        let id = self.iterators.open(options, policy, self.next - 1);
+    /// Opens an iterator, of what the snapshot holds if there is one; its first entries are asked for now, or as soon as there
+    /// is a leader. Under [`RetryPolicy::Never`], and with a snapshot, it fails when the leader is lost.
+    pub fn open_iterator(
+        &mut self,
+        options: rave_core::IteratorOptions,
+        snapshot: Option<u64>,
+        policy: RetryPolicy,
+    ) -> u32 {
+        let id = self.iterators.open(options, snapshot, policy, self.next - 1);
         self.open_iterators();
         id
     }

@@ -29,6 +29,7 @@ pub(super) fn encode(
     out: &mut BytesMut,
 ) -> Result<()> {
     let Numbering { number, settled } = numbering;
+    let snapshot = operation.snapshot();
     let sync = |sync: bool| {
         if sync && leader.legacy {
             return Err(Error::not_supported("a synced write through a leader of the legacy protocol"));
@@ -36,8 +37,18 @@ pub(super) fn encode(
         Ok(sync.then_some(true))
     };
     let request = match operation {
-        Operation::Get(key) => Request::Get(message::Get { id, key: Some(key.clone()) }),
-        Operation::GetMany(keys) => Request::GetMany(message::GetMany { id, keys: keys.clone() }),
+        Operation::Get { key, .. } => Request::Get(message::Get { id, key: Some(key.clone()), snapshot }),
+        Operation::GetMany { keys, .. } => {
+            Request::GetMany(message::GetMany { id, keys: keys.clone(), snapshot, existence: None })
+        }
+        // A leader that does not know the question answers with the values.
+        Operation::HasMany { keys, .. } => {
+            Request::GetMany(message::GetMany { id, keys: keys.clone(), snapshot, existence: Some(true) })
+        }
+        Operation::Snapshot(_) if !leader.manifest.explicit_snapshots => {
+            return Err(Error::not_supported("an explicit snapshot through this leader"));
+        }
+        Operation::Snapshot(snapshot) => Request::SnapshotOpen(message::SnapshotOpen { id, snapshot: *snapshot }),
         Operation::Write { batch, sync: synced } => {
             let sync = sync(*synced)?;
             let mut operations = batch.operations();
@@ -60,12 +71,13 @@ pub(super) fn encode(
                 }
             }
         }
-        Operation::Clear(options) => {
+        Operation::Clear { options, .. } => {
             let sync = sync(options.sync)?;
             // Iterators' two fields are not sent: the reference implementation leaves them out here.
             let range = RangeOptions {
                 keys: None,
                 values: None,
+                snapshot,
                 ..range_options(&options.range, options.reverse, options.limit, leader.legacy)?
             };
             if !options.and_write.is_empty() && !leader.manifest.atomic_clear {
@@ -127,12 +139,13 @@ pub(super) fn range_options(range: &KeyRange, reverse: bool, limit: Option<u64>,
         reverse: Some(reverse),
         long_limit: long,
         internal: None,
+        snapshot: None,
     })
 }
 
 pub(super) fn callback(operation: &Operation, answer: Callback, legacy: bool) -> Result<Reply> {
     if let Some(code) = answer.error {
-        if code == NOT_FOUND && matches!(operation, Operation::Get(_)) {
+        if code == NOT_FOUND && matches!(operation, Operation::Get { .. }) {
             return Ok(Reply::Value(None));
         }
         if Code::from_name(&code) == Some(Code::ConditionFailed) {
@@ -148,8 +161,8 @@ pub(super) fn callback(operation: &Operation, answer: Callback, legacy: bool) ->
         return Err(error.with_effect(effect));
     }
     match (operation, answer.value) {
-        (Operation::Get(_), Some(value)) => Ok(Reply::Value(Some(unpinned(value)))),
-        (Operation::Write { .. } | Operation::Clear(_), None) => Ok(Reply::Done),
+        (Operation::Get { .. }, Some(value)) => Ok(Reply::Value(Some(unpinned(value)))),
+        (Operation::Write { .. } | Operation::Clear { .. } | Operation::Snapshot(_), None) => Ok(Reply::Done),
         // Neither the value nor the absence of a key, or the answer to something else.
         _ => Err(unexpected(operation)),
     }
@@ -159,9 +172,14 @@ pub(super) fn get_many(operation: &Operation, answer: GetManyCallback) -> Result
     if let Some(code) = answer.error {
         return Err(error_of(Some(&code), answer.message.unwrap_or_default()));
     }
+    let values = answer.values;
     match operation {
-        Operation::GetMany(keys) if keys.len() == answer.values.len() => {
-            Ok(Reply::Values(answer.values.into_iter().map(|value| value.value.map(unpinned)).collect()))
+        Operation::GetMany { keys, .. } if keys.len() == values.len() => {
+            Ok(Reply::Values(values.into_iter().map(|value| value.value.map(unpinned)).collect()))
+        }
+        Operation::HasMany { keys, .. } if keys.len() == answer.existing.len() => Ok(Reply::Existing(answer.existing)),
+        Operation::HasMany { keys, .. } if keys.len() == values.len() => {
+            Ok(Reply::Existing(values.iter().map(|value| value.value.is_some()).collect()))
         }
         _ => Err(unexpected(operation)),
     }

@@ -1,7 +1,7 @@
 //! What goes out, in which order, and what comes back for it.
 
 use super::{
-    Link, MERGED_BYTES, MERGED_OPERATIONS, Machine, Operation, Reply,
+    Link, MERGED_BYTES, MERGED_OPERATIONS, Machine, Operation, Reply, SnapshotRef,
     requests::{self, Numbering},
 };
 use rave_core::{Code, Effect, Error, Result};
@@ -87,7 +87,7 @@ impl<T> Machine<T> {
             false => self.pending.range(self.unsent..).next(),
         };
         let before = obstacle.map_or(u64::MAX, |(number, _)| *number);
-        self.iterators.open_due(legacy, before, &mut self.output);
+        self.iterators.open_due(legacy, before, &self.snapshots, &mut self.output);
     }
 
     fn send(&mut self, number: u64) {
@@ -102,7 +102,10 @@ impl<T> Machine<T> {
             numbering = Numbering { number: Some(number), settled };
         }
         // The low 32 bits are the id on the wire.
-        let sent = requests::encode(&pending.operation, number as u32, numbering, leader, &mut self.output);
+        let sent = match pending.operation.snapshot() {
+            Some(id) if !self.snapshots.is_open(id) => Err(SnapshotRef::lost()),
+            _ => requests::encode(&pending.operation, number as u32, numbering, leader, &mut self.output),
+        };
         let sent = sent.and_then(|()| {
             let size = self.output.len() - start;
             let most = leader.max_frame.unwrap_or(usize::MAX).min(self.max_frame);
@@ -163,6 +166,9 @@ impl<T> Machine<T> {
             if reply.is_err() {
                 self.untold = Some(number);
             }
+        }
+        if let (Operation::Snapshot(id), Ok(_)) = (&pending.operation, &reply) {
+            self.snapshot_taken(*id, pending.token.is_some());
         }
         let reply = reply.map_err(|error| pending.judge(error));
         if let Some(token) = pending.token {

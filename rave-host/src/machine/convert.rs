@@ -41,7 +41,8 @@ pub(super) fn iterator_error(id: u32, seq: u32, error: &Error) -> Response {
 
 pub(super) fn get_many_error(id: u32, error: &Error) -> Response {
     let code = Some(error.code().as_str().to_owned());
-    Response::GetManyCallback(GetManyCallback { id, error: code, message: Some(error.full_message()), values: vec![] })
+    let message = Some(error.full_message());
+    Response::GetManyCallback(GetManyCallback { id, error: code, message, ..Default::default() })
 }
 
 /// Bytes of an entry in a frame, at most about.

@@ -42,6 +42,7 @@ impl Machine {
             (manifest.atomic_clear, capability::ATOMIC_CLEAR),
             (manifest.read_only, capability::READ_ONLY),
             (manifest.conditions, capability::CONDITIONS),
+            (manifest.explicit_snapshots, capability::EXPLICIT_SNAPSHOTS),
         ];
         let capabilities = bits.iter().filter(|(is, _)| *is).fold(0, |all, (_, bit)| all | bit);
         let welcome = Welcome {

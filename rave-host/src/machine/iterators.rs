@@ -50,6 +50,7 @@ impl Machine {
             limit: None,
             keys: range.keys.unwrap_or(true),
             values: range.values.unwrap_or(true),
+            // The driver knows it.
             snapshot: None,
             internal: range.internal.unwrap_or(false),
         };
@@ -72,7 +73,10 @@ impl Machine {
         };
         self.iterators.insert(open.id, iter);
         let waiting = Waiting::Page { id: open.id, seq: open.seq };
-        Some((waiting, Work::Open { id: open.id, options: Box::new(options), position, page }))
+        Some((
+            waiting,
+            Work::Open { id: open.id, options: Box::new(options), snapshot: range.snapshot, position, page },
+        ))
     }
 
     pub(super) fn seek(&mut self, seek: message::IteratorSeek) {

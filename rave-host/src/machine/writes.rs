@@ -94,6 +94,7 @@ impl Machine {
             return None;
         }
         let options = clear.options.unwrap_or_default();
+        let snapshot = options.snapshot;
         let options = ClearOptions {
             range: range_of(&options),
             reverse: options.reverse.unwrap_or(false),
@@ -103,7 +104,7 @@ impl Machine {
             ..ClearOptions::default()
         };
         let record = self.record(number);
-        Some((Waiting::Write { id: clear.id, number }, Work::Clear { options, record }))
+        Some((Waiting::Write { id: clear.id, number }, Work::Clear { options, snapshot, record }))
     }
 
     /// A write came to its end: the guest is told, and the session has got so far.

@@ -128,6 +128,8 @@ bodies! {
     Hello [1] anonymous;
     StatusRequest [1] id;
     Goodbye [] anonymous;
+    SnapshotOpen [1, 2] id;
+    SnapshotClose [1] anonymous;
     Callback [1] id;
     IteratorData [1, 2] seq;
     IteratorError [1, 2, 3] seq;

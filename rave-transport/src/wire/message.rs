@@ -20,6 +20,8 @@ messages! {
         (uint32, required, tag = "1") id: u32,
         /// The key.
         (bytes = "bytes", optional, tag = "2") key: Option<Bytes>,
+        /// Extension: read what this snapshot of the guest's holds.
+        (uint64, optional, tag = "32") snapshot: Option<u64>,
     }
     /// Stores one value; answered by a [`Callback`].
     Put {
@@ -110,6 +112,8 @@ messages! {
         (uint64, optional, tag = "32") long_limit: Option<u64>,
         /// Extension: whether to deliver what rave-level keeps for itself (iterators only).
         (bool, optional, tag = "33") internal: Option<bool>,
+        /// Extension: what this snapshot of the guest's holds.
+        (uint64, optional, tag = "34") snapshot: Option<u64>,
     }
     /// Deletes a range; answered by a [`Callback`].
     Clear {
@@ -172,6 +176,22 @@ messages! {
         (uint32, required, tag = "1") id: u32,
         /// The keys.
         (bytes = "bytes", repeated, tag = "2") keys: Vec<Bytes>,
+        /// Extension: read what this snapshot of the guest's holds.
+        (uint64, optional, tag = "32") snapshot: Option<u64>,
+        /// Extension: tell only whether they exist.
+        (bool, optional, tag = "33") existence: Option<bool>,
+    }
+    /// Extension, guest to host: takes a snapshot, which lasts as long as the connection; answered by a [`Callback`].
+    SnapshotOpen {
+        /// The request's id.
+        (uint32, required, tag = "1") id: u32,
+        /// The snapshot's id, of a number space of its own; none is used twice on a connection.
+        (uint64, required, tag = "2") snapshot: u64,
+    }
+    /// Extension, guest to host: releases a snapshot; not answered.
+    SnapshotClose {
+        /// The snapshot's id.
+        (uint64, required, tag = "1") snapshot: u64,
     }
     /// Extension, guest to host: the first frame of a native guest.
     Hello {
@@ -283,6 +303,8 @@ messages! {
         (message, repeated, tag = "3") values: Vec<MaybeValue>,
         /// Extension: what went wrong, for people.
         (string, optional, tag = "32") message: Option<String>,
+        /// Extension: whether the keys exist, in their order, if only that was asked.
+        (bool, repeated, tag = "33") existing: Vec<bool>,
     }
     /// A value or its absence.
     MaybeValue {
@@ -342,4 +364,6 @@ pub mod capability {
     pub const READ_ONLY: u64 = 1 << 4;
     /// `conditions` of the manifest.
     pub const CONDITIONS: u64 = 1 << 5;
+    /// `explicit_snapshots` of the manifest.
+    pub const EXPLICIT_SNAPSHOTS: u64 = 1 << 6;
 }

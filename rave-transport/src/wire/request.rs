@@ -33,6 +33,10 @@ pub enum Request {
     Status(StatusRequest),
     /// Tag 34, an extension.
     Goodbye(Goodbye),
+    /// Tag 35, an extension.
+    SnapshotOpen(SnapshotOpen),
+    /// Tag 36, an extension.
+    SnapshotClose(SnapshotClose),
     /// A tag this version does not know; to be ignored.
     Unknown(u8),
 }
@@ -57,6 +61,8 @@ impl Request {
             Self::Hello(message) => body::encode(32, message, out),
             Self::Status(message) => body::encode(33, message, out),
             Self::Goodbye(message) => body::encode(34, message, out),
+            Self::SnapshotOpen(message) => body::encode(35, message, out),
+            Self::SnapshotClose(message) => body::encode(36, message, out),
             Self::Unknown(_) => {}
         }
     }
@@ -80,6 +86,8 @@ impl Request {
             32 => Self::Hello(body::decode(tag, frame)?),
             33 => Self::Status(body::decode(tag, frame)?),
             34 => Self::Goodbye(body::decode(tag, frame)?),
+            35 => Self::SnapshotOpen(body::decode(tag, frame)?),
+            36 => Self::SnapshotClose(body::decode(tag, frame)?),
             _ => Self::Unknown(tag),
         })
     }

@@ -5,7 +5,7 @@ use fastrand::Rng;
 use rave_transport::wire::{Request, Response, message::*};
 
 /// How many kinds of requests and of responses there are.
-pub const REQUESTS: usize = 13;
+pub const REQUESTS: usize = 15;
 pub const RESPONSES: usize = 8;
 
 pub struct Messages {
@@ -55,6 +55,7 @@ impl Messages {
             reverse: Some(self.rng.bool()),
             long_limit: self.maybe(|own| own.rng.u64(..)),
             internal: iterates.then(|| self.maybe(|own| own.rng.bool())).flatten(),
+            snapshot: self.number(),
         }
     }
 
@@ -91,7 +92,7 @@ impl Messages {
     pub fn request(&mut self, kind: usize) -> Request {
         let id = self.id();
         match kind {
-            0 => Request::Get(Get { id, key: Some(self.bytes()) }),
+            0 => Request::Get(Get { id, key: Some(self.bytes()), snapshot: self.number() }),
             1 => Request::Put(Put {
                 id,
                 key: Some(self.bytes()),
@@ -131,7 +132,12 @@ impl Messages {
                 settled: self.number(),
                 ops: self.many(Self::operation),
             }),
-            6 => Request::GetMany(GetMany { id, keys: self.many(Self::bytes) }),
+            6 => Request::GetMany(GetMany {
+                id,
+                keys: self.many(Self::bytes),
+                snapshot: self.number(),
+                existence: self.maybe(|own| own.rng.bool()),
+            }),
             7 => Request::IteratorClose(IteratorClose { id }),
             8 => Request::IteratorAck(IteratorAck { id, seq: self.id(), consumed: self.rng.u64(..) }),
             9 => Request::IteratorSeek(IteratorSeek {
@@ -151,7 +157,9 @@ impl Messages {
                 durable: self.maybe(|own| own.rng.bool()),
             }),
             11 => Request::Status(StatusRequest { id }),
-            _ => Request::Goodbye(Goodbye {}),
+            12 => Request::Goodbye(Goodbye {}),
+            13 => Request::SnapshotOpen(SnapshotOpen { id, snapshot: self.rng.u64(..) }),
+            _ => Request::SnapshotClose(SnapshotClose { snapshot: self.rng.u64(..) }),
         }
     }
 
@@ -172,6 +180,7 @@ impl Messages {
                 error: self.maybe(Self::text),
                 values: self.many(|own| MaybeValue { value: own.maybe(Self::bytes) }),
                 message: self.maybe(Self::text),
+                existing: self.many(|own| own.rng.bool()),
             }),
             3 => Response::IteratorError(IteratorError {
                 id,

@@ -8,7 +8,7 @@ fn a_legacy_leader_is_not_asked_for_what_it_would_ignore() {
     guest.submit(Operation::Write { batch: Batch::new().put("a", "1"), sync: true }, 1);
     guest.submit(Operation::Status, 2);
     let large = ClearOptions { limit: Some(1 << 31), ..ClearOptions::default() };
-    guest.submit(Operation::Clear(large), 3);
+    guest.submit(Operation::Clear { options: large, snapshot: None }, 3);
     guest.submit(put("b", "1"), 4);
     assert_eq!(ids(&legacy(&mut guest)), [4]);
     let refused = Code::NotSupported;

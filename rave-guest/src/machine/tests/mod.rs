@@ -3,6 +3,7 @@
 mod iterators;
 mod legacy;
 mod sessions;
+mod snapshots;
 
 use super::*;
 use rave_core::Code;
@@ -45,7 +46,7 @@ impl Guest {
     }
 
     fn open_iterator(&mut self, options: IteratorOptions) -> u32 {
-        self.machine.open_iterator(options, self.policy)
+        self.machine.open_iterator(options, None, self.policy)
     }
 
     fn connected(&mut self, pid: u32) {
@@ -105,7 +106,7 @@ fn sent(guest: &mut Guest) -> Vec<Request> {
 }
 
 fn get(key: &'static str) -> Operation {
-    Operation::Get(Bytes::from_static(key.as_bytes()))
+    Operation::Get { key: Bytes::from_static(key.as_bytes()), snapshot: None }
 }
 
 fn put(key: &str, value: &str) -> Operation {
@@ -263,7 +264,7 @@ fn policies_decide_what_a_lost_connection_means() {
         let mut guest = up(policy);
         guest.submit(put("a", "1"), 1);
         guest.submit(get("a"), 2);
-        guest.submit(Operation::Clear(ClearOptions::default()), 3);
+        guest.submit(Operation::Clear { options: ClearOptions::default(), snapshot: None }, 3);
         guest.disconnected("cut");
         assert_eq!(failed(&mut guest), expected, "{policy:?}");
         // What was not sent is sent to the next leader, also after an attempt that led nowhere.
@@ -403,7 +404,7 @@ fn requests_that_do_not_fit_a_frame_fail_alone() {
 #[test]
 fn answers_that_do_not_fit_are_errors_of_that_operation_alone() {
     let mut guest = up(RetryPolicy::Always);
-    let many = guest.submit(Operation::GetMany(vec!["a".into(), "b".into()]), 1);
+    let many = guest.submit(Operation::GetMany { keys: vec!["a".into(), "b".into()], snapshot: None }, 1);
     let read = guest.submit(get("a"), 2);
     let write = guest.submit(put("a", "1"), 3);
     let other = guest.submit(get("b"), 4);

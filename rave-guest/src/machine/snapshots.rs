@@ -1,0 +1,55 @@
+//! The explicit snapshots of a guest: each lives in the leader that took it, and only as long as the connection to it.
+
+use super::Machine;
+use rave_transport::wire::{Request, message};
+use std::collections::BTreeSet;
+
+/// Ids and what is behind them.
+#[derive(Debug, Default)]
+pub(super) struct Snapshots {
+    last: u64,
+    /// Those that the leader of the present connection has.
+    open: BTreeSet<u64>,
+}
+
+impl Snapshots {
+    pub(super) fn is_open(&self, id: u64) -> bool {
+        self.open.contains(&id)
+    }
+
+    pub(super) fn disconnected(&mut self) {
+        self.open.clear();
+    }
+}
+
+impl<T> Machine<T> {
+    /// An id that no snapshot of this handle has had.
+    pub fn name_snapshot(&mut self) -> u64 {
+        self.snapshots.last += 1;
+        self.snapshots.last
+    }
+
+    /// The leader has taken a snapshot; if nobody waits for it any more, it is released at once.
+    pub(super) fn snapshot_taken(&mut self, id: u64, wanted: bool) {
+        self.snapshots.open.insert(id);
+        if !wanted {
+            self.close_snapshot(id);
+        }
+    }
+
+    /// Releases a snapshot, if the present leader has it.
+    pub fn close_snapshot(&mut self, id: u64) {
+        if self.snapshots.open.remove(&id) && self.ready() {
+            Request::SnapshotClose(message::SnapshotClose { snapshot: id }).encode(&mut self.output);
+        }
+    }
+
+    /// Whether operation `number` reads a snapshot that is not there, and is not in doubt. What is in doubt may have been
+    /// done while it was there.
+    pub(super) fn lacks_snapshot(&self, number: u64) -> bool {
+        self.pending.get(&number).is_some_and(|pending| {
+            let missing = pending.operation.snapshot().is_some_and(|id| !self.snapshots.is_open(id));
+            missing && !pending.on_wire && !pending.is_in_doubt()
+        })
+    }
+}

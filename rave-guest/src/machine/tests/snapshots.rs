@@ -1,0 +1,159 @@
+//! Explicit snapshots: they are the leader's, and end with the connection to it.
+
+use super::*;
+use rave_transport::wire::message::{SessionState, capability};
+
+/// Connects to a leader that has snapshots, and that knows this of our session.
+fn offered(guest: &mut Guest, session: Option<SessionState>) -> Vec<Request> {
+    guest.connected(7);
+    sent(guest);
+    let capabilities = Some(capability::EXPLICIT_SNAPSHOTS);
+    let welcome = Welcome { version: 1, pid: Some(42), capabilities, session, ..Default::default() };
+    guest.receive(Response::Welcome(welcome)).unwrap();
+    probed(guest);
+    sent(guest)
+}
+
+/// A guest that has taken a snapshot, and what it is called.
+fn with_snapshot() -> (Guest, u64) {
+    let mut guest = guest(RetryPolicy::Always);
+    offered(&mut guest, Some(SessionState { forgotten: Some(0), ..SessionState::default() }));
+    let id = guest.name_snapshot();
+    let number = guest.submit(Operation::Snapshot(id), 1);
+    assert!(matches!(sent(&mut guest).as_slice(), [Request::SnapshotOpen(open)] if open.snapshot == id));
+    ok(&mut guest, number);
+    assert!(matches!(guest.completed().as_slice(), [(1, Ok(Reply::Done))]));
+    (guest, id)
+}
+
+fn of(id: u64) -> Option<SnapshotRef> {
+    Some(SnapshotRef { id, local: None })
+}
+
+fn read(id: u64) -> Operation {
+    Operation::Get { key: "a".into(), snapshot: of(id) }
+}
+
+fn gone(token: u32) -> Vec<(u32, Code, Effect)> {
+    vec![(token, Code::SnapshotNotOpen, Effect::None)]
+}
+
+#[test]
+fn every_request_names_the_snapshot_that_it_reads() {
+    let (mut guest, id) = with_snapshot();
+    guest.submit(read(id), 2);
+    guest.submit(Operation::GetMany { keys: vec!["a".into()], snapshot: of(id) }, 3);
+    guest.submit(Operation::HasMany { keys: vec!["a".into()], snapshot: of(id) }, 4);
+    guest.submit(Operation::Clear { options: ClearOptions::default(), snapshot: of(id) }, 5);
+    let policy = guest.policy;
+    guest.machine.open_iterator(IteratorOptions::default(), Some(id), policy);
+    guest.submit(get("a"), 6);
+    let named = sent(&mut guest).into_iter().map(|request| match request {
+        Request::Get(get) => get.snapshot,
+        Request::GetMany(get) => get.snapshot,
+        Request::Clear(clear) => clear.options.unwrap().snapshot,
+        Request::Iterator(open) => open.options.unwrap().snapshot,
+        other => panic!("{other:?}"),
+    });
+    assert_eq!(named.collect::<Vec<_>>(), [Some(id), Some(id), Some(id), Some(id), Some(id), None]);
+}
+
+#[test]
+fn whatever_reads_a_snapshot_ends_with_its_leader() {
+    let (mut guest, id) = with_snapshot();
+    let policy = guest.policy;
+    guest.submit(read(id), 2);
+    let iterator = guest.machine.open_iterator(IteratorOptions::default(), Some(id), policy);
+    guest.submit(get("a"), 3);
+    sent(&mut guest);
+    guest.disconnected("cut");
+    assert_eq!(failed(&mut guest), gone(2));
+    assert!(matches!(guest.take(iterator, 1), Taken::Failed(error) if error.code() == Code::SnapshotNotOpen));
+    // At once, without waiting for another leader.
+    guest.submit(read(id), 4);
+    assert_eq!(failed(&mut guest), gone(4));
+    // What reads no snapshot is not concerned.
+    assert!(matches!(offered(&mut guest, None).as_slice(), [Request::Get(get)] if get.snapshot.is_none()));
+    guest.submit(read(id), 5);
+    assert_eq!(failed(&mut guest), gone(5));
+    assert!(sent(&mut guest).is_empty());
+}
+
+#[test]
+fn an_iterator_that_has_all_delivers_it_and_then_cannot_go_back() {
+    let (mut guest, id) = with_snapshot();
+    let policy = guest.policy;
+    let iterator = guest.machine.open_iterator(IteratorOptions::default(), Some(id), policy);
+    sent(&mut guest);
+    let data = vec!["a".into(), "1".into()];
+    guest.receive(Response::IteratorData(IteratorData { id: iterator, seq: 0, data })).unwrap();
+    guest.receive(Response::IteratorEnd(IteratorEnd { id: iterator, seq: 0 })).unwrap();
+    guest.disconnected("cut");
+    assert!(matches!(guest.take(iterator, 9), Taken::Entries(entries) if entries.len() == 1));
+    assert!(matches!(guest.take(iterator, 9), Taken::End));
+    guest.seek(iterator, "a".into());
+    offered(&mut guest, None);
+    assert!(matches!(guest.take(iterator, 9), Taken::Failed(error) if error.code() == Code::SnapshotNotOpen));
+}
+
+#[test]
+fn a_clear_in_doubt_is_judged_by_what_is_recorded_of_it() {
+    for applied in [true, false] {
+        let (mut guest, id) = with_snapshot();
+        let clear = guest.submit(Operation::Clear { options: ClearOptions::default(), snapshot: of(id) }, 2);
+        sent(&mut guest);
+        guest.disconnected("cut");
+        assert!(guest.completed().is_empty(), "nobody knows yet");
+        let applied = Some(if applied { clear } else { clear - 1 });
+        let state = SessionState { applied, forgotten: Some(0), ..SessionState::default() };
+        assert!(offered(&mut guest, Some(state)).is_empty());
+        match guest.completed().as_slice() {
+            [(2, Ok(Reply::Done))] => assert_eq!(applied, Some(clear)),
+            [(2, Err(error))] => {
+                assert_eq!((error.code(), error.effect()), (Code::SnapshotNotOpen, Effect::None));
+                assert_eq!(applied, Some(clear - 1));
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[test]
+fn what_nobody_needs_any_more_is_released() {
+    let (mut guest, id) = with_snapshot();
+    guest.close_snapshot(id);
+    guest.close_snapshot(id);
+    assert!(matches!(sent(&mut guest).as_slice(), [Request::SnapshotClose(close)] if close.snapshot == id));
+    // One whose taker has gone away before the answer came.
+    let id = guest.name_snapshot();
+    let number = guest.submit(Operation::Snapshot(id), 2);
+    sent(&mut guest);
+    guest.abandon(number);
+    guest.close_snapshot(id);
+    assert!(sent(&mut guest).is_empty());
+    ok(&mut guest, number);
+    assert!(matches!(sent(&mut guest).as_slice(), [Request::SnapshotClose(close)] if close.snapshot == id));
+}
+
+#[test]
+fn a_leader_without_snapshots_is_not_asked_for_one() {
+    let mut guest = up(RetryPolicy::Always);
+    let id = guest.name_snapshot();
+    guest.submit(Operation::Snapshot(id), 1);
+    assert!(sent(&mut guest).is_empty());
+    assert_eq!(failed(&mut guest), [(1, Code::NotSupported, Effect::None)]);
+}
+
+#[test]
+fn a_leader_that_does_not_know_the_question_answers_with_values() {
+    let mut guest = guest(RetryPolicy::Always);
+    legacy(&mut guest);
+    let number = guest.submit(Operation::HasMany { keys: vec!["a".into(), "b".into()], snapshot: None }, 1);
+    let values = [Some("".into()), None].map(|value| MaybeValue { value }).to_vec();
+    let answer = GetManyCallback { id: number as u32, values, ..Default::default() };
+    guest.receive(Response::GetManyCallback(answer)).unwrap();
+    match guest.completed().as_slice() {
+        [(1, Ok(Reply::Existing(existing)))] => assert_eq!(existing, &[true, false]),
+        other => panic!("{other:?}"),
+    }
+}
