@@ -1,7 +1,7 @@
 //! The explicit snapshots of one guest: they live as long as its connection, and no longer.
 
 use rave_core::{AbstractLevel, Code, Error, Result, Snapshot};
-use std::collections::{HashMap, hash_map::Entry};
+use std::collections::HashMap;
 
 /// Snapshots that a connection may have open. Each keeps what was overwritten since.
 pub(crate) const MAX_SNAPSHOTS: usize = 1024;
@@ -13,16 +13,14 @@ pub(crate) struct Snapshots(HashMap<u64, Snapshot>);
 impl Snapshots {
     /// Takes a snapshot of `store` under `id`.
     pub(crate) async fn open(&mut self, id: u64, store: &dyn AbstractLevel) -> Result<()> {
+        if self.0.contains_key(&id) {
+            return Err(Error::new(Code::Remote, "a snapshot of this id is open already"));
+        }
         if self.0.len() >= MAX_SNAPSHOTS {
             return Err(Error::not_supported(format_args!("opening more than {MAX_SNAPSHOTS} snapshots")));
         }
-        match self.0.entry(id) {
-            Entry::Occupied(_) => Err(Error::new(Code::Remote, "a snapshot of this id is open already")),
-            Entry::Vacant(place) => {
-                place.insert(store.snapshot().await?);
-                Ok(())
-            }
-        }
+        self.0.insert(id, store.snapshot().await?);
+        Ok(())
     }
 
     /// The snapshot that a request names, if it names one.

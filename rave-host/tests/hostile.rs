@@ -10,7 +10,7 @@ use rave_transport::{
     Connect, MemoryTransport, Transport,
     wire::{
         Limits, Request, Response,
-        message::{self, Get, GetMany, Put, RangeOptions},
+        message::{self, Get, GetMany, Put, RangeOptions, SnapshotClose, SnapshotOpen},
     },
 };
 use std::{
@@ -234,6 +234,43 @@ async fn leaving_answers_what_was_received_and_says_so_last() {
     soon(leaving).await.unwrap().unwrap();
     assert!(matches!(transport.connect().await.unwrap(), Connect::NobodyHome));
     assert_eq!(store.status(), rave_core::Status::Open, "the store is left to its owner");
+}
+
+#[tokio::test]
+async fn snapshots_have_a_bound_and_end_with_their_connection() {
+    let (_host, transport, store) = start(HostOptions::default()).await;
+    store.put("a", "old").await.unwrap();
+    let take = |id, snapshot| Request::SnapshotOpen(SnapshotOpen { id, snapshot });
+    let read = |id, snapshot| Request::Get(Get { id, key: Some("a".into()), snapshot: Some(snapshot) });
+    let mut peer = Peer::connect(&transport).await;
+    peer.say(&(1..=1025).map(|n| take(n, n.into())).collect::<Vec<_>>()).await;
+    for n in 1..=1025 {
+        let Some(Response::Callback(answer)) = peer.next().await else { panic!("no answer") };
+        assert_eq!((answer.id, answer.error.is_none()), (n, n <= 1024), "{answer:?}");
+    }
+    store.put("a", "new").await.unwrap();
+    // A number that is open, one that never was, one that is closed; and one that is open again.
+    let close = Request::SnapshotClose(SnapshotClose { snapshot: 1 });
+    peer.say(&[take(1, 7), read(2, 9999), read(3, 1), close.clone(), close, read(4, 1), take(5, 1), read(6, 1)]).await;
+    let mut answers = Vec::new();
+    for _ in 0..6 {
+        let Some(Response::Callback(answer)) = peer.next().await else { panic!("no answer") };
+        answers.push(answer.error.or_else(|| Some(String::from_utf8(answer.value?.to_vec()).unwrap())));
+    }
+    let expected = [
+        Some("LEVEL_REMOTE_ERROR"),
+        Some("LEVEL_SNAPSHOT_NOT_OPEN"),
+        Some("old"),
+        Some("LEVEL_SNAPSHOT_NOT_OPEN"),
+        None,
+        Some("new"),
+    ];
+    assert_eq!(answers.iter().map(Option::as_deref).collect::<Vec<_>>(), expected);
+    // Another connection does not know them.
+    let mut other = Peer::connect(&transport).await;
+    other.say(&[read(1, 2)]).await;
+    let Some(Response::Callback(answer)) = other.next().await else { panic!("no answer") };
+    assert_eq!(answer.error.as_deref(), Some("LEVEL_SNAPSHOT_NOT_OPEN"));
 }
 
 #[tokio::test]
