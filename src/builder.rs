@@ -60,7 +60,7 @@ impl Builder {
         Ok(Self::with(None, address.transport()?))
     }
 
-    fn with(opener: Option<Arc<dyn Opener>>, transport: Arc<dyn Transport>) -> Self {
+    pub(crate) fn with(opener: Option<Arc<dyn Opener>>, transport: Arc<dyn Transport>) -> Self {
         Self {
             opener,
             transport,

@@ -67,6 +67,16 @@ impl RaveLevel {
 }
 
 impl RaveLevel {
+    /// Opens the database at a [`Location`](crate::Location), such as `./db`, `sled:./db`, `memory:` or
+    /// `unix:/run/db.sock`: the choice of an application's configuration.
+    ///
+    /// [`Location::builder`](crate::Location::builder) is the same, to be adjusted before it is opened.
+    ///
+    /// Errors: the location is not usable, or something that this build lacks; see also [`Builder::open`].
+    pub async fn at(location: impl AsRef<std::ffi::OsStr>) -> Result<Self> {
+        crate::Location::parse(location)?.builder()?.open().await
+    }
+
     /// Reaches a database that another process hosts at `address`, such as `unix:/run/db.sock`: a JavaScript
     /// `many-level` host, `rave host`, or a leader of any language. This process never leads; it connects again whenever
     /// the connection is lost.

@@ -19,6 +19,7 @@
 //! | to … | look at |
 //! | --- | --- |
 //! | open a shared database | [`RaveLevel`], [`Builder`] |
+//! | leave store and place to the configuration | [`Location`], [`RaveLevel::at`] |
 //! | read and write | [`AbstractLevelExt`], [`Batch`], [`KeyRange`], [`LevelIterator`], [`Sublevel`], [`TypedLevel`] |
 //! | know who leads | [`Role`], [`LeaderStatus`], [`Event`] |
 //! | decide what a lost leader means | [`RetryPolicy`], [`Builder::operation_timeout`], [`Effect`] |
@@ -31,11 +32,13 @@ mod builder;
 mod driver;
 mod election;
 mod level;
+mod location;
 mod role;
 mod server;
 
 pub use builder::Builder;
 pub use level::RaveLevel;
+pub use location::Location;
 pub use role::{LeaderStatus, Role};
 
 pub use rave_core::*;

@@ -1,12 +1,12 @@
 //! What can be typed behind `rave`.
 
-use crate::place::{Place, directory};
-use clap::{
-    ArgAction, Args, Parser, Subcommand, ValueEnum,
-    builder::{OsStringValueParser, TypedValueParser, ValueParser},
+use crate::{
+    failure::Failure,
+    place::{self, StoreKind},
 };
-use rave_level::{RetryPolicy, encoding::TextEncoding, transport::Address};
-use std::{path::PathBuf, time::Duration};
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use rave_level::{Location, RetryPolicy, encoding::TextEncoding, transport::Address};
+use std::{ffi::OsString, path::PathBuf, time::Duration};
 
 /// One ordered key-value database, open in any number of processes at once.
 #[derive(Debug, Parser)]
@@ -79,9 +79,27 @@ pub struct DatabaseArgs {
 /// Where a shared database is.
 #[derive(Args, Debug)]
 pub struct PlaceArgs {
-    /// The directory of the database, created if need be; or the address of a host, such as unix:PATH.
-    #[arg(value_name = "DB", value_parser = place())]
-    pub at: Place,
+    /// The directory of the database, created if need be; or leveldb:PATH, sled:PATH, memory:, or the address of a host,
+    /// such as unix:PATH.
+    #[arg(value_name = "DB")]
+    at: OsString,
+    #[command(flatten)]
+    store: StoreArgs,
+}
+
+impl PlaceArgs {
+    /// Where that is.
+    pub fn location(&self) -> Result<Location, Failure> {
+        place::location(&self.at, self.store.kind)
+    }
+}
+
+/// Which store a directory has.
+#[derive(Args, Clone, Copy, Debug)]
+pub struct StoreArgs {
+    /// Which store DB is; the same as its name and a colon in front of DB.
+    #[arg(id = "store", long = "store", value_enum, value_name = "KIND")]
+    pub kind: Option<StoreKind>,
 }
 
 /// How long to wait, and what to do when a leader dies.
@@ -346,15 +364,14 @@ pub struct ServeArgs {
 /// `host`.
 #[derive(Args, Debug)]
 pub struct HostArgs {
-    /// The directory of the database, created if need be unless --read-only; the memory store needs none.
-    #[arg(value_name = "DB", value_parser = folder())]
-    pub path: Option<PathBuf>,
+    /// The directory of the database, created if need be unless --read-only; or leveldb:PATH, sled:PATH or memory:.
+    #[arg(value_name = "DB")]
+    at: Option<OsString>,
     /// Where to listen, such as unix:PATH.
     #[arg(long, value_name = "ADDRESS", value_parser = address)]
     pub listen: Address,
-    /// Which store.
-    #[arg(long, value_enum, default_value_t = StoreKind::Leveldb)]
-    pub store: StoreKind,
+    #[command(flatten)]
+    store: StoreArgs,
     /// Refuse writes, and change nothing in the directory.
     #[arg(long)]
     pub read_only: bool,
@@ -362,13 +379,18 @@ pub struct HostArgs {
     pub format: FormatArgs,
 }
 
-/// A store that can be hosted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum StoreKind {
-    /// Files in LevelDB's format.
-    Leveldb,
-    /// The memory of this process; what is written is gone when it ends.
-    Memory,
+impl HostArgs {
+    /// The store to host.
+    pub fn location(&self) -> Result<Location, Failure> {
+        match (&self.at, self.store.kind) {
+            (None, Some(StoreKind::Memory)) => Ok(Location::Memory),
+            (None, kind) => {
+                let kind = kind.unwrap_or(StoreKind::Leveldb);
+                Err(Failure::Usage(format!("the {kind} store needs a directory")))
+            }
+            (Some(at), kind) => place::location(at, kind),
+        }
+    }
 }
 
 /// `status`.
@@ -385,9 +407,18 @@ pub struct StatusArgs {
 /// A database that must be closed: no process may have it open.
 #[derive(Args, Debug)]
 pub struct ClosedArgs {
-    /// The directory of the database, which no process may have open.
-    #[arg(value_name = "DB", value_parser = folder())]
-    pub path: PathBuf,
+    /// The directory of the LevelDB database, which no process may have open.
+    #[arg(value_name = "DB")]
+    at: OsString,
+    #[command(flatten)]
+    store: StoreArgs,
+}
+
+impl ClosedArgs {
+    /// The directory.
+    pub fn path(&self) -> Result<PathBuf, Failure> {
+        place::directory(&self.at, self.store.kind)
+    }
 }
 
 /// `compact`.
@@ -443,9 +474,11 @@ pub struct ExecArgs {
 /// `demo`.
 #[derive(Args, Debug)]
 pub struct DemoArgs {
-    /// The directory of the database; without it a temporary one.
-    #[arg(value_parser = folder())]
-    pub dir: Option<PathBuf>,
+    /// The directory of the database, or sled:PATH; without it a temporary one.
+    #[arg(value_name = "DB")]
+    pub at: Option<OsString>,
+    #[command(flatten)]
+    pub store: StoreArgs,
     /// How many processes share the database.
     #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u16).range(2..=64))]
     pub processes: u16,
@@ -460,8 +493,8 @@ pub struct DemoArgs {
 /// `demo-worker`.
 #[derive(Args, Debug)]
 pub struct DemoWorkerArgs {
-    /// The directory of the database.
-    pub dir: PathBuf,
+    #[command(flatten)]
+    pub place: PlaceArgs,
     /// Under which name this run of the demo keeps its keys.
     #[arg(long)]
     pub run: String,
@@ -473,14 +506,6 @@ pub struct DemoWorkerArgs {
 fn seconds(text: &str) -> Result<Duration, String> {
     let seconds: f64 = text.parse().map_err(|_| "not a number of seconds".to_owned())?;
     Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())
-}
-
-fn place() -> ValueParser {
-    OsStringValueParser::new().try_map(Place::parse).into()
-}
-
-fn folder() -> ValueParser {
-    OsStringValueParser::new().try_map(directory).into()
 }
 
 fn address(text: &str) -> Result<Address, String> {

@@ -3,10 +3,9 @@
 use crate::{
     cli::{DatabaseArgs, OpeningArgs, PlaceArgs},
     failure::Failure,
-    place::Place,
 };
 use rave_level::{
-    AbstractLevel, Builder, Code, Error, RaveLevel, Result, Sublevel, SublevelOptions,
+    AbstractLevel, Code, Error, RaveLevel, Sublevel, SublevelOptions,
     leveldb::{LevelDb, Options},
 };
 use std::{path::Path, sync::Arc};
@@ -20,7 +19,7 @@ pub struct Opened {
 }
 
 impl Opened {
-    async fn new(args: &DatabaseArgs) -> Result<Self> {
+    async fn new(args: &DatabaseArgs) -> Result<Self, Failure> {
         let handle = open(&args.place, &args.opening).await?;
         let view: Arc<dyn AbstractLevel> = match &args.sublevel {
             None => Arc::new(handle.clone()),
@@ -30,7 +29,7 @@ impl Opened {
                     Ok(sublevel) => Arc::new(sublevel),
                     Err(error) => {
                         handle.close().await?;
-                        return Err(error);
+                        return Err(error.into());
                     }
                 }
             }
@@ -40,16 +39,13 @@ impl Opened {
 }
 
 /// Opens a database as the options say.
-pub async fn open(place: &PlaceArgs, opening: &OpeningArgs) -> Result<RaveLevel> {
-    let mut builder = match &place.at {
-        Place::Directory(path) => RaveLevel::builder(path)?,
-        Place::Host(address) => Builder::connecting(address)?,
-    };
+pub async fn open(place: &PlaceArgs, opening: &OpeningArgs) -> Result<RaveLevel, Failure> {
+    let mut builder = place.location()?.builder()?;
     builder = builder.open_timeout(opening.open_timeout).retry(opening.retry.into()).read_only(opening.read_only);
     if let Some(timeout) = opening.timeout {
         builder = builder.operation_timeout(timeout);
     }
-    builder.open().await
+    Ok(builder.open().await?)
 }
 
 /// Opens, works, closes. The failure of the work counts more than that of the closing.

@@ -1,53 +1,78 @@
-//! Where a database is, as the command line says it.
+//! Which database the command line names: a location, or a directory together with `--store`.
 
-use rave_level::transport::Address;
-use std::{ffi::OsString, path::PathBuf};
+use crate::failure::Failure;
+use clap::ValueEnum;
+use rave_level::Location;
+use std::{ffi::OsStr, fmt, path::PathBuf};
 
-/// Where a shared database is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Place {
-    /// In this directory: this process takes part in the election of its leader.
-    Directory(PathBuf),
-    /// With whoever hosts it at this address: this process only ever follows.
-    Host(Address),
+/// A kind of store, which is also the scheme of its locations.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum StoreKind {
+    /// Files in LevelDB's format.
+    Leveldb,
+    /// A sled database.
+    Sled,
+    /// The memory of this process; what is written is gone when it ends.
+    Memory,
 }
 
-impl Place {
-    /// What a command's DB means.
-    pub fn parse(text: OsString) -> Result<Self, String> {
-        match text.to_str() {
-            Some(text) if Address::is_meant(text) => match text.parse() {
-                Ok(address) => Ok(Self::Host(address)),
-                Err(error) => Err(format!("{}, or ./{text} for a directory of this name", error.message())),
-            },
-            _ => Ok(Self::Directory(text.into())),
-        }
+impl fmt::Display for StoreKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Leveldb => "leveldb",
+            Self::Sled => "sled",
+            Self::Memory => "memory",
+        })
     }
 }
 
-/// What DB means to a command that needs the files.
-pub fn directory(text: OsString) -> Result<PathBuf, String> {
-    match text.to_str() {
-        Some(text) if Address::is_meant(text) => {
-            Err(format!("this command needs the directory itself, not an address; write ./{text} for one of this name"))
+/// The location that a command's DB and `--store` mean together.
+pub fn location(text: &OsStr, store: Option<StoreKind>) -> Result<Location, Failure> {
+    let located = Location::parse(text).map_err(|error| {
+        let text = text.to_string_lossy();
+        let hint = if text.contains(':') { format!("; ./{text} is a directory of this name") } else { String::new() };
+        Failure::Usage(format!("{}{hint}", error.message()))
+    })?;
+    match (store, located) {
+        (Some(StoreKind::Sled), Location::LevelDb(path)) if path.as_os_str() == text => Ok(Location::Sled(path)),
+        (None, located)
+        | (Some(StoreKind::Leveldb), located @ Location::LevelDb(_))
+        | (Some(StoreKind::Sled), located @ Location::Sled(_))
+        | (Some(StoreKind::Memory), located @ Location::Memory) => Ok(located),
+        (Some(StoreKind::Memory), Location::LevelDb(_)) => {
+            Err(Failure::Usage("the memory store has no directory; write memory: in its place".to_owned()))
         }
-        _ => Ok(text.into()),
+        (Some(kind), located) => Err(Failure::Usage(format!("{located} is not of the store {kind}"))),
+    }
+}
+
+/// The directory of a command that only LevelDB's files have.
+pub fn directory(text: &OsStr, store: Option<StoreKind>) -> Result<PathBuf, Failure> {
+    match location(text, store)? {
+        Location::LevelDb(path) => Ok(path),
+        Location::Host(address) => Err(Failure::Usage(format!(
+            "this command needs the directory itself, not an address; ./{address} is a directory of this name"
+        ))),
+        other => Err(Failure::Usage(format!("this command is for LevelDB's files, and {other} has none"))),
     }
 }
 
 #[cfg(all(test, unix))]
 mod tests {
     use super::*;
+    use rave_level::transport::Address;
+
+    fn of(text: &str, store: Option<StoreKind>) -> Result<Location, String> {
+        location(text.as_ref(), store).map_err(|failure| failure.line().unwrap())
+    }
 
     #[test]
     fn an_address_is_told_from_a_directory() {
-        let parse = |text: &str| Place::parse(text.into());
-        assert_eq!(parse("unix:/tmp/x"), Ok(Place::Host(Address::Local("/tmp/x".into()))));
-        assert_eq!(parse("./unix:x"), Ok(Place::Directory("./unix:x".into())));
-        assert_eq!(parse("db"), Ok(Place::Directory("db".into())));
-        assert!(parse("unix:").unwrap_err().contains("./unix: for a directory"));
-        assert!(parse("tcp:localhost:1").unwrap_err().contains("this build does not have"));
-        assert!(directory("unix:/tmp/x".into()).is_err());
-        assert_eq!(directory("db".into()), Ok("db".into()));
+        assert_eq!(of("unix:/tmp/x", None), Ok(Location::Host(Address::Local("/tmp/x".into()))));
+        assert_eq!(of("./unix:x", None), Ok(Location::LevelDb("./unix:x".into())));
+        assert_eq!(of("db", None), Ok(Location::LevelDb("db".into())));
+        assert!(of("unix:", None).unwrap_err().contains("./unix: is a directory"));
+        assert!(directory("unix:/tmp/x".as_ref(), None).is_err());
+        assert_eq!(directory("db".as_ref(), None).unwrap(), PathBuf::from("db"));
     }
 }

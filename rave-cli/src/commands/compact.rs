@@ -13,7 +13,7 @@ use serde_json::json;
 /// `compact DB`
 pub async fn run(args: CompactArgs) -> Result<(), Failure> {
     let range = args.bounds.range(args.keys.key)?;
-    let store = database::alone(&args.database.path, false).open_store().await.map_err(database::advise)?;
+    let store = database::alone(&args.database.path()?, false).open_store().await.map_err(database::advise)?;
     let before = Size::of(&store.stats());
     let compacted = store.compact_range(range).await;
     let after = Size::of(&store.stats());

@@ -1,29 +1,28 @@
 //! `host`: serve one store at an address.
 
 use crate::{
-    cli::{Format, HostArgs, StoreKind},
+    cli::{Format, HostArgs},
     failure::Failure,
     interrupt::Interrupt,
     output::Output,
 };
 use rave_level::{
-    MemoryOpener, Opener,
+    Location, Opener,
     leveldb::{LevelDb, Options},
     remote::{HostOptions, Server},
 };
 use serde_json::json;
+use std::sync::Arc;
 
 /// `host DB --listen ADDRESS`
 pub async fn run(args: HostArgs) -> Result<(), Failure> {
     let mut interrupt = Interrupt::new()?;
-    let opener: Box<dyn Opener> = match (args.store, &args.path) {
-        (StoreKind::Leveldb, Some(path)) => {
-            let options =
-                Options { read_only: args.read_only, create_if_missing: !args.read_only, ..Options::default() };
-            Box::new(LevelDb::with_options(path, options))
-        }
-        (StoreKind::Leveldb, None) => return Err(Failure::Usage("the leveldb store needs a directory".to_owned())),
-        (StoreKind::Memory, _) => Box::new(MemoryOpener::new()),
+    let opener: Arc<dyn Opener> = match args.location()? {
+        Location::LevelDb(path) if args.read_only => Arc::new(LevelDb::with_options(
+            path,
+            Options { read_only: true, create_if_missing: false, ..Options::default() },
+        )),
+        location => location.opener()?,
     };
     let transport = args.listen.transport()?;
     let options = HostOptions { read_only: args.read_only, ..HostOptions::default() };

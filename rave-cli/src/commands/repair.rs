@@ -13,7 +13,7 @@ use std::path::Path;
 
 /// `repair DB`
 pub async fn run(args: RepairArgs) -> Result<(), Failure> {
-    let path = &args.database.path;
+    let path = &args.database.path()?;
     let report = database::alone(path, false).repair().await.map_err(database::advise)?;
     let mut output = Output::stdout();
     let text = match args.format.chosen() {

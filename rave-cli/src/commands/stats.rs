@@ -13,7 +13,7 @@ use std::fmt;
 
 /// `stats DB`
 pub async fn run(args: StatsArgs) -> Result<(), Failure> {
-    let store = database::alone(&args.database.path, true).open_store().await.map_err(database::advise)?;
+    let store = database::alone(&args.database.path()?, true).open_store().await.map_err(database::advise)?;
     let stats = store.stats();
     store.close().await.map_err(database::advise)?;
     let mut output = Output::stdout();

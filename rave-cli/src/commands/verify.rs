@@ -21,7 +21,8 @@ pub async fn run(args: VerifyArgs) -> Result<(), Failure> {
     let (line, mut lines) = mpsc::unbounded_channel();
     let line = (format == Format::Text && !std::io::stderr().is_terminal()).then_some(line);
     let mut output = Output::stdout();
-    let opener = database::alone(&args.database.path, true);
+    let path = args.database.path()?;
+    let opener = database::alone(&path, true);
     let verify = async {
         let mut file = String::new();
         let verified = opener.verify(|progress| {
@@ -67,7 +68,7 @@ pub async fn run(args: VerifyArgs) -> Result<(), Failure> {
     }
     let places = counted(damages(&report), "place");
     let advice = "`rave repair` makes it usable again, with what can be read";
-    Err(Failure::Check(format!("{} is damaged in {places}; {advice}", args.database.path.display())))
+    Err(Failure::Check(format!("{} is damaged in {places}; {advice}", path.display())))
 }
 
 fn damages(report: &VerifyReport) -> u64 {

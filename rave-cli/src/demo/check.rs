@@ -5,8 +5,8 @@ use super::{
     worker::{COUNTER, increments_key, key, latest_key, parse_count},
 };
 use crate::failure::Failure;
-use rave_level::{AbstractLevel, AbstractLevelExt, KeyRange, RaveLevel, Sublevel};
-use std::{collections::BTreeMap, path::Path};
+use rave_level::{AbstractLevel, AbstractLevelExt, KeyRange, Location, Sublevel};
+use std::collections::BTreeMap;
 
 /// What was found.
 #[derive(Debug, PartialEq, Eq)]
@@ -19,12 +19,12 @@ pub struct Found {
 
 /// Looks for all that each process was told of.
 pub async fn check(
-    dir: &Path,
+    location: &Location,
     run: &str,
     told: &BTreeMap<u64, Told>,
     complaints: &mut Vec<String>,
 ) -> Result<Found, Failure> {
-    let db = RaveLevel::open(dir).await?;
+    let db = location.builder()?.open().await?;
     let keys = db.sublevel(run)?;
     let mut lost = 0;
     for (&worker, told) in told {
@@ -90,7 +90,7 @@ async fn check_one(keys: &Sublevel, worker: u64, last: u64, complaints: &mut Vec
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rave_level::Batch;
+    use rave_level::{Batch, RaveLevel};
 
     /// What is complained of if the workers 1 and 2 were told of 3 and 5 increments, and this is stored.
     async fn complaints(counter: u64, own: [u64; 2]) -> usize {
@@ -103,7 +103,8 @@ mod tests {
         db.close().await.unwrap();
         let told = [(1, 3), (2, 5)].map(|(worker, increments)| (worker, Told { writes: 0, increments }));
         let mut complaints = Vec::new();
-        let found = check(&dir.path().join("db"), "run", &told.into(), &mut complaints).await.unwrap();
+        let found =
+            check(&Location::LevelDb(dir.path().join("db")), "run", &told.into(), &mut complaints).await.unwrap();
         assert_eq!(found, Found { lost: 0, counter });
         complaints.len()
     }

@@ -15,7 +15,8 @@ mod show;
 mod troop;
 mod worker;
 
-use crate::{cli::DemoArgs, failure::Failure};
+use crate::{cli::DemoArgs, failure::Failure, place};
+use rave_level::Location;
 use show::Show;
 use std::time::{Duration, Instant};
 use troop::Troop;
@@ -42,9 +43,9 @@ struct Outcome {
     complaints: Vec<String>,
 }
 
-/// `demo [DIR]`
+/// `demo [DB]`
 pub async fn run(args: DemoArgs) -> Result<(), Failure> {
-    let temporary = match &args.dir {
+    let temporary = match &args.at {
         Some(_) => None,
         None => Some(
             tempfile::Builder::new()
@@ -53,15 +54,19 @@ pub async fn run(args: DemoArgs) -> Result<(), Failure> {
                 .map_err(|error| Failure::io("making a temporary folder", &error))?,
         ),
     };
-    let dir = match (&args.dir, &temporary) {
-        (Some(dir), _) => dir.clone(),
-        (None, Some(folder)) => folder.path().to_owned(),
+    let at = match (&args.at, &temporary) {
+        (Some(at), _) => at.clone(),
+        (None, Some(folder)) => folder.path().into(),
         (None, None) => return Err(Failure::Usage("no folder".to_owned())),
     };
+    let location = place::location(&at, args.store.kind)?;
+    if !matches!(location, Location::LevelDb(_) | Location::Sled(_)) {
+        return Err(Failure::Usage(format!("the demo needs a directory for its processes, and {location} is none")));
+    }
     // Its own sublevel, so that the demo can run in a directory that holds other data.
     let run = format!("demo-{}-{}", std::process::id(), report::now());
     let mut show = Show::new(args.kills);
-    let mut troop = Troop::new(dir.clone(), run.clone());
+    let mut troop = Troop::new(at, args.store.kind, run.clone());
     let mut outcome = Outcome::default();
     let played = tokio::select! {
         played = play(&args, &mut troop, &mut show, &mut outcome) => played,
@@ -74,7 +79,7 @@ pub async fn run(args: DemoArgs) -> Result<(), Failure> {
     }
     let told = troop.dismiss(&mut outcome.complaints).await;
     show.note("checking every acknowledged write, and the shared counter");
-    let found = check::check(&dir, &run, &told, &mut outcome.complaints).await;
+    let found = check::check(&location, &run, &told, &mut outcome.complaints).await;
     show.end();
     outcome.acknowledged = told.values().map(|told| told.writes).sum();
     outcome.increments = told.values().map(|told| told.increments).sum();

@@ -4,10 +4,10 @@ use super::{
     report::{Report, now},
     show::Show,
 };
-use crate::{failure::Failure, roles::Taken};
+use crate::{failure::Failure, place::StoreKind, roles::Taken};
 use std::{
     collections::BTreeMap,
-    path::PathBuf,
+    ffi::OsString,
     process::Stdio,
     time::{Duration, Instant},
 };
@@ -62,7 +62,9 @@ pub struct Killed {
 
 /// The processes of a demo.
 pub struct Troop {
-    dir: PathBuf,
+    /// What its processes are told of the database.
+    at: OsString,
+    store: Option<StoreKind>,
     run: String,
     members: BTreeMap<u64, Member>,
     /// What those who are gone were told.
@@ -75,9 +77,19 @@ pub struct Troop {
 
 impl Troop {
     /// Nobody yet.
-    pub fn new(dir: PathBuf, run: String) -> Self {
+    pub fn new(at: OsString, store: Option<StoreKind>, run: String) -> Self {
         let (reporter, reports) = mpsc::channel(4096);
-        Self { dir, run, members: BTreeMap::new(), gone: BTreeMap::new(), started: 0, killed_at: 0, reports, reporter }
+        Self {
+            at,
+            store,
+            run,
+            members: BTreeMap::new(),
+            gone: BTreeMap::new(),
+            started: 0,
+            killed_at: 0,
+            reports,
+            reporter,
+        }
     }
 
     /// Starts one more process.
@@ -90,8 +102,9 @@ impl Troop {
             .arg("demo-worker")
             .arg(format!("--run={}", self.run))
             .arg(format!("--number={number}"))
+            .args(self.store.map(|kind| format!("--store={kind}")))
             .arg("--")
-            .arg(&self.dir)
+            .arg(&self.at)
             // It ends with its stdin, and so with this process however that ends.
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

@@ -8,7 +8,7 @@ use crate::{
     input::Lines,
     roles::{News, Roles},
 };
-use rave_level::{AbstractLevel, AbstractLevelExt, Batch, IteratorOptions, KeyRange, RaveLevel, Sublevel, Transaction};
+use rave_level::{AbstractLevel, AbstractLevelExt, Batch, IteratorOptions, KeyRange, Sublevel, Transaction};
 use std::{io::Write, time::Duration};
 
 /// A look back after so many writes.
@@ -40,13 +40,14 @@ pub fn increments_key(worker: u64) -> String {
     format!("{worker:08}/increments")
 }
 
-/// `demo-worker DIR --run NAME --number N`
+/// `demo-worker DB --run NAME --number N`
 pub async fn work(args: DemoWorkerArgs) -> Result<(), Failure> {
     let mut stdin = Lines::of(std::io::stdin());
     let ended = async { while stdin.next().await.is_some() {} };
     tokio::pin!(ended);
+    let builder = args.place.location()?.builder()?;
     let db = tokio::select! {
-        opened = RaveLevel::open(&args.dir) => opened?,
+        opened = builder.open() => opened?,
         () = &mut ended => return Ok(()),
     };
     let keys = db.sublevel(&args.run)?;

@@ -217,10 +217,12 @@ mod tests {
         }
     }
 
+    #[cfg(target_os = "linux")]
     trait ReadCached {
         fn read_at_cached(&self, buffer: &mut [u8]) -> Result<usize, io::ErrorKind>;
     }
 
+    #[cfg(target_os = "linux")]
     impl ReadCached for File {
         fn read_at_cached(&self, buffer: &mut [u8]) -> Result<usize, io::ErrorKind> {
             ReadFile::read_at(self, buffer, 0, Access::InMemory).map_err(|error| error.kind())
