@@ -49,6 +49,67 @@ fn single_keys() {
 }
 
 #[test]
+fn snapshots_hold_their_state() {
+    on_both_roles(|db| {
+        fill(db, "abc");
+        let snap = db.ok(json!({"op": "snap_open"}))["snap"].clone();
+        db.ok(json!({"op": "batch", "ops": [
+            {"type": "put", "key": "a", "value": "new"}, {"type": "del", "key": "b"}, {"type": "put", "key": "d", "value": "new"}
+        ]}));
+        assert_eq!(db.ok(json!({"op": "get", "key": "a", "snap": snap}))["value"], "a!");
+        assert_eq!(db.ok(json!({"op": "has", "key": "d", "snap": snap}))["value"], false);
+        assert_eq!(db.ok(json!({"op": "get_many", "keys": ["b", "d"], "snap": snap}))["values"], json!(["b!", null]));
+        assert_eq!(keys(&db.ok(json!({"op": "scan", "snap": snap}))), "abc");
+        let iter = db.ok(json!({"op": "iter_open", "reverse": true, "snap": snap}))["iter"].clone();
+        db.ok(json!({"op": "clear", "snap": snap, "lt": "c"}));
+        assert_eq!(keys(&db.ok(json!({"op": "scan"}))), "cd");
+        db.ok(json!({"op": "snap_close", "snap": snap}));
+        db.ok(json!({"op": "snap_close", "snap": snap}));
+        // What was open stays open.
+        assert_eq!(keys(&db.ok(json!({"op": "iter_next", "iter": iter, "count": 9}))), "cba");
+        assert_eq!(db.refused(json!({"op": "get", "key": "a", "snap": snap})), "LEVEL_SNAPSHOT_NOT_OPEN");
+        assert_eq!(db.refused(json!({"op": "snap_close", "snap": 4711})), "LEVEL_SNAPSHOT_NOT_OPEN");
+    });
+}
+
+#[test]
+fn a_snapshot_is_lost_with_its_leader_and_says_so() {
+    let dir = Dir::new();
+    let leader = Exec::start(&dir.db());
+    assert!(leader.leads());
+    let guest = Exec::start(&dir.db());
+    fill(&guest, "abc");
+    let snap = guest.ok(json!({"op": "snap_open"}))["snap"].clone();
+    let iter = guest.ok(json!({"op": "iter_open", "snap": snap}))["iter"].clone();
+    let plain = guest.ok(json!({"op": "iter_open"}))["iter"].clone();
+    assert_eq!(keys(&guest.ok(json!({"op": "iter_next", "iter": plain, "count": 1}))), "a");
+    guest.put("b", "new");
+    leader.process.kill();
+    guest.wait_until_leader();
+    for request in [
+        json!({"op": "get", "key": "b", "snap": snap}),
+        json!({"op": "scan", "snap": snap}),
+        json!({"op": "clear", "snap": snap}),
+        json!({"op": "iter_open", "snap": snap}),
+        json!({"op": "iter_seek", "iter": iter, "target": "a"}),
+    ] {
+        let code = guest.ask(request.clone());
+        // A seek may succeed; then the iterator fails.
+        let code = match request["op"] == "iter_seek" && code["ok"] == true {
+            true => guest.ask(json!({"op": "iter_next", "iter": iter, "count": 9})),
+            false => code,
+        };
+        assert_eq!(error_code(&code).as_deref(), Some("LEVEL_SNAPSHOT_NOT_OPEN"), "{request}");
+    }
+    // All the rest goes on.
+    assert_eq!(keys(&guest.ok(json!({"op": "iter_next", "iter": plain, "count": 9}))), "bc");
+    assert_eq!(guest.get("b").as_deref(), Some("new"));
+    let snap = guest.ok(json!({"op": "snap_open"}))["snap"].clone();
+    guest.put("b", "newer");
+    assert_eq!(guest.ok(json!({"op": "get", "key": "b", "snap": snap}))["value"], "new");
+}
+
+#[test]
 fn empty_and_odd_texts() {
     on_both_roles(|db| {
         for (key, value) in [("", "empty"), ("empty", ""), ("\u{0}\n\"\\", "\t\u{1f980}"), ("ü", "\u{ffff}")] {

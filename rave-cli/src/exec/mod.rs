@@ -7,6 +7,7 @@ mod codec;
 mod iterators;
 mod request;
 mod session;
+mod snapshots;
 
 use crate::{
     cli::ExecArgs,

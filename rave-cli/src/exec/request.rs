@@ -15,23 +15,26 @@ pub struct Request {
     pub action: Action,
 }
 
+/// The number of the snapshot that a request reads, if it reads one.
+pub type Snap = Option<u64>;
+
 /// What to do.
 #[derive(Debug)]
 pub enum Action {
     /// The value of a key.
-    Get(Bytes),
+    Get(Bytes, Snap),
     /// Whether a key exists.
-    Has(Bytes),
+    Has(Bytes, Snap),
     /// The values of keys.
-    GetMany(Vec<Bytes>),
+    GetMany(Vec<Bytes>, Snap),
     /// Put, del or batch, which may have conditions.
     Write(Batch, WriteOptions),
     /// Delete a range.
-    Clear(ClearOptions),
+    Clear(ClearOptions, Snap),
     /// All entries of a range.
-    Scan(IteratorOptions),
+    Scan(IteratorOptions, Snap),
     /// Open an iterator.
-    IterOpen(IteratorOptions),
+    IterOpen(IteratorOptions, Snap),
     /// The next entries of an iterator.
     IterNext {
         /// Its number.
@@ -50,6 +53,13 @@ pub enum Action {
     IterClose {
         /// Its number.
         iter: u64,
+    },
+    /// Take a snapshot.
+    SnapOpen,
+    /// Release a snapshot.
+    SnapClose {
+        /// Its number.
+        snap: u64,
     },
     /// Who leads.
     Role,
@@ -92,12 +102,15 @@ impl Refusal {
 enum Body {
     Get {
         key: String,
+        snap: Snap,
     },
     Has {
         key: String,
+        snap: Snap,
     },
     GetMany {
         keys: Vec<String>,
+        snap: Snap,
     },
     Put {
         key: String,
@@ -124,6 +137,7 @@ enum Body {
         lte: Option<String>,
         reverse: Option<bool>,
         limit: Option<i64>,
+        snap: Snap,
         #[serde(default)]
         sync: bool,
     },
@@ -141,6 +155,10 @@ enum Body {
     IterClose {
         iter: u64,
     },
+    SnapOpen {},
+    SnapClose {
+        snap: u64,
+    },
     Role {},
     Close {},
 }
@@ -154,6 +172,7 @@ struct RangeBody {
     lte: Option<String>,
     reverse: Option<bool>,
     limit: Option<i64>,
+    snap: Snap,
 }
 
 #[derive(Deserialize)]
@@ -212,22 +231,32 @@ impl From<Error> for Wrong {
 
 fn action(body: Body, codec: Codec) -> Result<Action, Wrong> {
     Ok(match body {
-        Body::Get { key } => Action::Get(codec.key(&key)?),
-        Body::Has { key } => Action::Has(codec.key(&key)?),
-        Body::GetMany { keys } => Action::GetMany(keys.iter().map(|key| codec.key(key)).collect::<Result<_, Error>>()?),
+        Body::Get { key, snap } => Action::Get(codec.key(&key)?, snap),
+        Body::Has { key, snap } => Action::Has(codec.key(&key)?, snap),
+        Body::GetMany { keys, snap } => {
+            Action::GetMany(keys.iter().map(|key| codec.key(key)).collect::<Result<_, Error>>()?, snap)
+        }
         Body::Put { key, value, sync } => write([BatchOp::Put { key, value }], [], sync, codec)?,
         Body::Del { key, sync } => write([BatchOp::Del { key }], [], sync, codec)?,
         Body::Batch { ops, conditions, sync } => write(ops, conditions, sync, codec)?,
-        Body::Clear { gt, gte, lt, lte, reverse, limit, sync } => {
-            let body = RangeBody { gt, gte, lt, lte, reverse, limit };
-            let IteratorOptions { range, reverse, limit, .. } = iterator(body, codec)?;
-            Action::Clear(ClearOptions { range, reverse, limit, sync, ..ClearOptions::default() })
+        Body::Clear { gt, gte, lt, lte, reverse, limit, snap, sync } => {
+            let body = RangeBody { gt, gte, lt, lte, reverse, limit, snap };
+            let (IteratorOptions { range, reverse, limit, .. }, snap) = iterator(body, codec)?;
+            Action::Clear(ClearOptions { range, reverse, limit, sync, ..ClearOptions::default() }, snap)
         }
-        Body::Scan(body) => Action::Scan(iterator(body, codec)?),
-        Body::IterOpen(body) => Action::IterOpen(iterator(body, codec)?),
+        Body::Scan(body) => {
+            let (options, snap) = iterator(body, codec)?;
+            Action::Scan(options, snap)
+        }
+        Body::IterOpen(body) => {
+            let (options, snap) = iterator(body, codec)?;
+            Action::IterOpen(options, snap)
+        }
         Body::IterNext { iter, count } => Action::IterNext { iter, count },
         Body::IterSeek { iter, target } => Action::IterSeek { iter, target: codec.key(&target)? },
         Body::IterClose { iter } => Action::IterClose { iter },
+        Body::SnapOpen {} => Action::SnapOpen,
+        Body::SnapClose { snap } => Action::SnapClose { snap },
         Body::Role {} => Action::Role,
         Body::Close {} => Action::Close,
     })
@@ -257,7 +286,7 @@ fn write(
     Ok(Action::Write(batch, WriteOptions { sync }))
 }
 
-fn iterator(body: RangeBody, codec: Codec) -> Result<IteratorOptions, Wrong> {
+fn iterator(body: RangeBody, codec: Codec) -> Result<(IteratorOptions, Snap), Wrong> {
     let mut range = KeyRange::all();
     if let Some(key) = body.gt {
         range = range.gt(codec.key(&key)?);
@@ -276,7 +305,8 @@ fn iterator(body: RangeBody, codec: Codec) -> Result<IteratorOptions, Wrong> {
         None | Some(-1) => None,
         Some(limit) => Some(u64::try_from(limit).map_err(|_| Wrong::Limit)?),
     };
-    Ok(IteratorOptions { range, reverse: body.reverse.unwrap_or(false), limit, ..IteratorOptions::default() })
+    let reverse = body.reverse.unwrap_or(false);
+    Ok((IteratorOptions { range, reverse, limit, ..IteratorOptions::default() }, body.snap))
 }
 
 #[cfg(test)]
@@ -314,10 +344,12 @@ mod tests {
     #[test]
     fn ranges() {
         let line = r#"{"id":1,"op":"scan","gt":"a","lte":"c","reverse":true,"limit":0}"#;
-        let Action::Scan(options) = text(line).unwrap().action else { panic!("no scan") };
+        let Action::Scan(options, None) = text(line).unwrap().action else { panic!("no scan") };
         assert_eq!(options.range, KeyRange::all().gt("a").lte("c"));
         assert_eq!((options.reverse, options.limit), (true, Some(0)));
-        let Action::Clear(options) = text(r#"{"id":1,"op":"clear","limit":-1}"#).unwrap().action else { panic!() };
+        let Action::Clear(options, None) = text(r#"{"id":1,"op":"clear","limit":-1}"#).unwrap().action else {
+            panic!()
+        };
         assert_eq!((options.range, options.limit), (KeyRange::all(), None));
     }
 
@@ -361,6 +393,9 @@ mod tests {
             r#""op":"batch","ops":[],"if":{"key":"a","equals":null}"#,
             r#""op":"batch","if":[{"key":"a","equals":null}]"#,
             r#""op":"put","key":"a","value":"1","if":[]"#,
+            r#""op":"put","key":"a","value":"1","snap":1"#,
+            r#""op":"get","key":"a","snap":"1""#,
+            r#""op":"snap_close""#,
         ] {
             let refusal = text(&format!(r#"{{"id":7,{body}}}"#)).unwrap_err();
             assert_eq!((refusal.id, refusal.effect), (7.into(), "none"), "{body}");

@@ -3,9 +3,12 @@
 use super::{
     codec::{Codec, write_json},
     iterators::Iterators,
-    request::{Action, Refusal, Request},
+    request::{Action, Refusal, Request, Snap},
+    snapshots::Snapshots,
 };
-use rave_level::{AbstractLevel, AbstractLevelExt, Code, Entry, RaveLevel, ReadOptions, Result, Role};
+use rave_level::{
+    AbstractLevel, AbstractLevelExt, ClearOptions, Code, Entry, IteratorOptions, RaveLevel, ReadOptions, Result, Role,
+};
 use serde_json::{Value, json};
 use std::sync::Arc;
 
@@ -15,12 +18,13 @@ pub struct Session {
     handle: RaveLevel,
     codec: Codec,
     iterators: Iterators,
+    snapshots: Snapshots,
 }
 
 impl Session {
     /// A session on `db`, which is `handle` or a part of it.
     pub fn new(db: Arc<dyn AbstractLevel>, handle: RaveLevel, codec: Codec) -> Self {
-        Self { db, handle, codec, iterators: Iterators::default() }
+        Self { db, handle, codec, iterators: Iterators::default(), snapshots: Snapshots::default() }
     }
 
     /// How keys and values are written.
@@ -43,17 +47,17 @@ impl Session {
     async fn outcome(&self, action: Action) -> Result<Vec<u8>> {
         let mut members = Vec::new();
         match action {
-            Action::Get(key) => {
-                let value = self.db.get_opts(key, ReadOptions::default()).await?;
+            Action::Get(key, snap) => {
+                let value = self.db.get_opts(key, self.read(snap)?).await?;
                 members.extend_from_slice(b"\"value\":");
                 self.write_optional(&mut members, value.as_deref())?;
             }
-            Action::Has(key) => {
-                let exists = self.db.get_opts(key, ReadOptions::default()).await?.is_some();
+            Action::Has(key, snap) => {
+                let exists = self.db.has_many_opts(vec![key], self.read(snap)?).await?.contains(&true);
                 members.extend_from_slice(if exists { b"\"value\":true" } else { b"\"value\":false" });
             }
-            Action::GetMany(keys) => {
-                let values = self.db.get_many_opts(keys, ReadOptions::default()).await?;
+            Action::GetMany(keys, snap) => {
+                let values = self.db.get_many_opts(keys, self.read(snap)?).await?;
                 members.extend_from_slice(b"\"values\":[");
                 for (index, value) in values.iter().enumerate() {
                     if index > 0 {
@@ -66,15 +70,18 @@ impl Session {
             Action::Write(batch, options) => {
                 self.db.write_opts(batch, options).await?;
             }
-            Action::Clear(options) => {
-                self.db.clear_opts(options).await?;
+            Action::Clear(options, snap) => {
+                let snapshot = self.snapshots.find(snap)?;
+                self.db.clear_opts(ClearOptions { snapshot, ..options }).await?;
             }
-            Action::Scan(options) => {
-                let entries = self.db.all(options).await?;
+            Action::Scan(options, snap) => {
+                let snapshot = self.snapshots.find(snap)?;
+                let entries = self.db.all(IteratorOptions { snapshot, ..options }).await?;
                 self.write_entries(&mut members, &entries, true)?;
             }
-            Action::IterOpen(options) => {
-                let number = self.iterators.open(&*self.db, options).await?;
+            Action::IterOpen(options, snap) => {
+                let snapshot = self.snapshots.find(snap)?;
+                let number = self.iterators.open(&*self.db, IteratorOptions { snapshot, ..options }).await?;
                 members.extend_from_slice(format!("\"iter\":{number}").as_bytes());
             }
             Action::IterNext { iter, count } => {
@@ -87,6 +94,11 @@ impl Session {
             Action::IterClose { iter } => {
                 self.iterators.close(iter).await?;
             }
+            Action::SnapOpen => {
+                let number = self.snapshots.take(&*self.db).await?;
+                members.extend_from_slice(format!("\"snap\":{number}").as_bytes());
+            }
+            Action::SnapClose { snap } => self.snapshots.close(snap)?,
             Action::Role => {
                 let (role, pid) = match self.handle.role() {
                     Role::Leader => ("leader", Some(std::process::id())),
@@ -103,6 +115,10 @@ impl Session {
             Action::Close => {}
         }
         Ok(members)
+    }
+
+    fn read(&self, snap: Snap) -> Result<ReadOptions> {
+        Ok(ReadOptions { snapshot: self.snapshots.find(snap)? })
     }
 
     fn write_optional(&self, members: &mut Vec<u8>, value: Option<&[u8]>) -> Result<()> {
