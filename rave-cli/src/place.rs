@@ -60,7 +60,7 @@ pub fn directory(text: &OsStr, store: Option<StoreKind>) -> Result<PathBuf, Fail
 #[cfg(all(test, unix))]
 mod tests {
     use super::*;
-    use rave_level::transport::Address;
+    use rave_level::transport::{Address, TcpAddress};
 
     fn of(text: &str, store: Option<StoreKind>) -> Result<Location, String> {
         location(text.as_ref(), store).map_err(|failure| failure.line().unwrap())
@@ -72,6 +72,7 @@ mod tests {
         assert_eq!(of("./unix:x", None), Ok(Location::LevelDb("./unix:x".into())));
         assert_eq!(of("db", None), Ok(Location::LevelDb("db".into())));
         assert!(of("unix:", None).unwrap_err().contains("./unix: is a directory"));
+        assert_eq!(of("tcp:[::1]:7", None), Ok(Location::Host(Address::Tcp(TcpAddress::new("::1", 7)))));
         assert!(directory("unix:/tmp/x".as_ref(), None).is_err());
         assert_eq!(directory("db".as_ref(), None).unwrap(), PathBuf::from("db"));
     }

@@ -171,7 +171,9 @@ fn what_is_wrong_with_an_address_is_said() {
         let finished = run(&[&command, &address]);
         assert!(finished.failed(2).contains("needs the directory itself"), "{}", finished.err);
     }
-    for (place, text) in [("unix:", "names no socket"), ("tcp:localhost:1", "this build does not have")] {
+    for (place, text) in
+        [("unix:", "names no socket"), ("pipe:x", "this build does not have"), ("tcp:localhost", "names no port")]
+    {
         let finished = run(&[&"get", &place, &"a"]);
         assert!(finished.failed(2).contains(text), "{}", finished.err);
     }

@@ -3,6 +3,8 @@
 #[cfg(feature = "ipc")]
 use crate::IpcTransport;
 use crate::Transport;
+#[cfg(feature = "tcp")]
+use crate::{TcpAddress, TcpTransport};
 use rave_core::{Code, Error, Result};
 use std::{fmt, path::PathBuf, str::FromStr, sync::Arc};
 
@@ -12,6 +14,7 @@ use std::{fmt, path::PathBuf, str::FromStr, sync::Arc};
 /// | --- | --- |
 /// | `unix:PATH` | the Unix domain socket at `PATH`, absolute or relative to the current directory |
 /// | `pipe:NAME` | on Windows, the named pipe of that full name, such as `pipe:\\\\.\\pipe\\mine` |
+/// | `tcp:HOST:PORT` | that port of that machine; an IPv6 address is in brackets, as in `tcp:[::1]:7000` |
 ///
 /// ```
 /// # #[cfg(all(unix, feature = "ipc"))] {
@@ -28,6 +31,9 @@ use std::{fmt, path::PathBuf, str::FromStr, sync::Arc};
 pub enum Address {
     /// A local socket of the operating system.
     Local(PathBuf),
+    /// A TCP port.
+    #[cfg(feature = "tcp")]
+    Tcp(TcpAddress),
 }
 
 /// How an address of a local socket begins here.
@@ -42,7 +48,8 @@ impl Address {
         text.split_once(':').is_some_and(|(scheme, _)| SCHEMES.contains(&scheme))
     }
 
-    /// The meeting point at this address.
+    /// The meeting point at this address; over TCP the one that this user's processes on this machine can have as it is:
+    /// `TcpTransport` takes what else is needed.
     ///
     /// Errors: the path is too long for a socket, or cannot be made absolute; `LEVEL_NOT_SUPPORTED` if this build has no
     /// transport for it.
@@ -52,6 +59,8 @@ impl Address {
             Self::Local(path) => Ok(Arc::new(IpcTransport::at(path)?)),
             #[cfg(not(feature = "ipc"))]
             Self::Local(_) => Err(lacking(&self.to_string(), "ipc")),
+            #[cfg(feature = "tcp")]
+            Self::Tcp(address) => Ok(Arc::new(TcpTransport::at(address.clone()))),
         }
     }
 }
@@ -64,6 +73,10 @@ impl FromStr for Address {
             Some((scheme, _)) if scheme == LOCAL && cfg!(not(feature = "ipc")) => Err(lacking(text, "ipc")),
             Some((scheme, "")) if scheme == LOCAL => Err(unusable(text, "names no socket")),
             Some((scheme, path)) if scheme == LOCAL => Ok(Self::Local(path.into())),
+            #[cfg(feature = "tcp")]
+            Some(("tcp", address)) => address.parse().map(Self::Tcp),
+            #[cfg(not(feature = "tcp"))]
+            Some(("tcp", _)) => Err(lacking(text, "tcp")),
             Some((scheme, _)) if SCHEMES.contains(&scheme) => {
                 Err(unusable(text, &format!("is of the kind {scheme:?}, which this build does not have")))
             }
@@ -79,13 +92,18 @@ fn lacking(text: &str, feature: &str) -> Error {
 }
 
 fn unusable(text: &str, what: &str) -> Error {
-    Error::new(Code::NotSupported, format!("the address {text:?} {what}; it should look like {LOCAL}:PATH"))
+    Error::new(
+        Code::NotSupported,
+        format!("the address {text:?} {what}; it should look like {LOCAL}:PATH or tcp:HOST:PORT"),
+    )
 }
 
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Local(path) => write!(f, "{LOCAL}:{}", path.display()),
+            #[cfg(feature = "tcp")]
+            Self::Tcp(address) => write!(f, "tcp:{address}"),
         }
     }
 }
@@ -97,7 +115,7 @@ mod tests {
     #[cfg(feature = "ipc")]
     #[test]
     fn what_is_no_address_says_how_one_looks() {
-        for text in ["", "x", "/tmp/x.sock", "tcp:localhost:1", "http://x", &format!("{LOCAL}:")] {
+        for text in ["", "x", "/tmp/x.sock", "tls:localhost:1", "http://x", &format!("{LOCAL}:")] {
             let error = text.parse::<Address>().unwrap_err();
             assert!(error.message().contains(&format!("{LOCAL}:PATH")), "{error}");
         }
@@ -109,6 +127,16 @@ mod tests {
         let error = format!("{LOCAL}:x").parse::<Address>().unwrap_err();
         assert!(error.message().contains("enable the feature `ipc`"), "{error}");
         assert_eq!(Address::Local("x".into()).transport().unwrap_err().code(), Code::NotSupported);
+    }
+
+    #[cfg(feature = "tcp")]
+    #[test]
+    fn a_port_is_an_address() {
+        let address: Address = "tcp:[::1]:7000".parse().unwrap();
+        assert_eq!(address, Address::Tcp(TcpAddress::new("::1", 7000)));
+        assert_eq!(address.to_string(), "tcp:[::1]:7000");
+        assert_eq!(address.transport().unwrap().address(), "tcp:[::1]:7000");
+        assert!("tcp:localhost".parse::<Address>().unwrap_err().message().contains("names no port"));
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | reach or host a meeting point | [`Transport`], [`Listener`], [`Connection`], [`Connect`] |
 //! | meet over a local socket | [`IpcTransport`] (feature `ipc`) |
+//! | meet over TCP | [`TcpTransport`] (feature `tcp`), [`Token`], [`Tokens`]; [`TlsHost`], [`TlsGuest`] (feature `tls`) |
 //! | name a meeting point in text | [`Address`] |
 //! | meet inside one process, with faults | [`MemoryTransport`] (feature `memory`) |
 //! | speak the protocol | [`wire`] |
@@ -13,6 +14,8 @@ mod address;
 mod ipc;
 #[cfg(feature = "memory")]
 mod memory;
+#[cfg(feature = "tcp")]
+mod tcp;
 mod transport;
 pub mod wire;
 
@@ -22,4 +25,8 @@ pub use ipc::IpcTransport;
 #[cfg(feature = "memory")]
 pub use memory::{Faults, MemoryTransport};
 pub use rave_core::PeerIdentity;
+#[cfg(feature = "tcp")]
+pub use tcp::{Access, TcpAddress, TcpTransport, Token, Tokens};
+#[cfg(feature = "tls")]
+pub use tcp::{TlsGuest, TlsHost};
 pub use transport::{Connect, Connection, Listener, Transport};

@@ -1,0 +1,133 @@
+//! The host's side: taking in guests, each on a task of its own until it is known who it is.
+//!
+//! To ensure that good guests are served whoever else knocks:
+//! - who is slow to say who it is has a deadline, and holds up nobody;
+//! - there is a bound on those who have not said it yet, and at the bound the oldest of them has to go: an honest guest
+//!   needs milliseconds, so it is never the oldest for long;
+//! - guests that were let in are counted apart.
+
+use super::{TcpTransport, admission::Admission, socket};
+use crate::{Connection, Listener};
+use async_trait::async_trait;
+use rave_core::{Code, Error, Result};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
+use tokio::{
+    net::{TcpListener as Socket, TcpStream},
+    sync::mpsc,
+    task::{AbortHandle, JoinSet},
+    time::{sleep, timeout},
+};
+
+/// How long a guest may take until it is known who it is.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// How many may be on their way there at once.
+const STRANGERS: usize = 256;
+/// How many guests may wait to be accepted.
+const ROOM: usize = 16;
+/// How long the host waits where the system has no descriptors or memory for one more guest.
+const PAUSE: Duration = Duration::from_millis(10);
+
+pub(super) struct TcpListener {
+    guests: mpsc::Receiver<Connection>,
+    task: AbortHandle,
+}
+
+impl TcpListener {
+    /// Takes in whoever connects to `socket` and is admitted.
+    pub(super) fn start(socket: Socket, transport: &TcpTransport) -> Self {
+        let (sender, guests) = mpsc::channel(ROOM);
+        let admission = Arc::new(Admission::new(transport));
+        Self { guests, task: tokio::spawn(take_in(socket, admission, sender)).abort_handle() }
+    }
+}
+
+#[async_trait]
+impl Listener for TcpListener {
+    async fn accept(&mut self) -> Result<Connection> {
+        // The task ends only with the listener, or by a panic.
+        self.guests.recv().await.ok_or_else(|| Error::new(Code::Io, "the TCP listener has ended"))
+    }
+
+    async fn close(self: Box<Self>) -> Result<()> {
+        Ok(())
+    }
+}
+
+impl Drop for TcpListener {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn take_in(socket: Socket, admission: Arc<Admission>, guests: mpsc::Sender<Connection>) {
+    let mut strangers = Strangers::default();
+    loop {
+        tokio::select! {
+            accepted = socket.accept() => match accepted {
+                Ok((stream, _)) => {
+                    if strangers.make_room().await {
+                        admission.turned_away("it was slow to say who it is, and others wait");
+                    }
+                    strangers.add(admit(stream, admission.clone(), guests.clone()));
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "cannot accept a guest at the moment");
+                    sleep(PAUSE).await;
+                }
+            },
+            () = strangers.next_done() => {}
+        }
+    }
+}
+
+/// Those of whom it is not known yet who they are. Dropping it cuts them.
+#[derive(Default)]
+struct Strangers {
+    tasks: JoinSet<()>,
+    /// Of those, the oldest first; some may have finished.
+    queue: VecDeque<AbortHandle>,
+}
+
+impl Strangers {
+    fn add(&mut self, task: impl Future<Output = ()> + Send + 'static) {
+        self.queue.push_back(self.tasks.spawn(task));
+        if self.queue.len() > 2 * STRANGERS {
+            self.queue.retain(|stranger| !stranger.is_finished());
+        }
+    }
+
+    /// Sends the oldest away if there are as many as there may be. Whether that was necessary.
+    async fn make_room(&mut self) -> bool {
+        let mut sent_away = false;
+        while self.tasks.len() >= STRANGERS {
+            if let Some(oldest) = self.queue.pop_front()
+                && !oldest.is_finished()
+            {
+                oldest.abort();
+                sent_away = true;
+            }
+            // Whoever it is that has finished first: each round there is one more.
+            self.tasks.join_next().await;
+        }
+        sent_away
+    }
+
+    async fn next_done(&mut self) {
+        if self.tasks.join_next().await.is_none() {
+            std::future::pending().await
+        }
+    }
+}
+
+async fn admit(stream: TcpStream, admission: Arc<Admission>, guests: mpsc::Sender<Connection>) {
+    let admitted = async {
+        socket::prepare(&stream).map_err(|error| error.to_string())?;
+        admission.admit(stream).await
+    };
+    match timeout(PATIENCE, admitted).await {
+        // Fails only if the listener is gone.
+        Ok(Ok(connection)) => drop(guests.send(connection).await),
+        Ok(Err(reason)) => admission.turned_away(&reason),
+        Err(_) => admission.turned_away("it took too long to say who it is"),
+    }
+}
