@@ -76,29 +76,44 @@ pub(crate) fn check_locked(directory: &Path, options: &Options) -> Result<()> {
     let refuse = |what: &str| Err(Error::new(Code::DatabaseFailedOpen, format!("{} {what}", directory.display())));
     match contents(directory)? {
         Contents::Database if options.error_if_exists => refuse("has a database already"),
-        Contents::Database => Ok(()),
+        Contents::Database => remove_unfinished(directory),
         Contents::Empty if !options.create_if_missing => refuse("has no database, and none is to be created"),
-        Contents::Empty => {
-            // Whoever was killed while creating may have left half of it, which the engine would take for damage.
-            let settings = directory.join("conf");
-            match fs::remove_file(&settings) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                    Err(Error::io(format!("removing {}", settings.display()), error))
-                }
-                _ => Ok(()),
-            }
-        }
+        // Whoever was killed while creating may have left half of it, which sled would take for damage.
+        Contents::Empty => remove(&directory.join("conf")),
     }
 }
 
-fn contents(directory: &Path) -> Result<Contents> {
+/// Removes what whoever was killed while opening has left. Sled looks for files that are not finished under another
+/// name than it gives them, and would take them for damage.
+fn remove_unfinished(directory: &Path) -> Result<()> {
+    for name in names(directory)?.iter().filter(|name| name.starts_with("snap.") && name.ends_with(".generating")) {
+        remove(&directory.join(name))?;
+    }
+    Ok(())
+}
+
+fn remove(path: &Path) -> Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(Error::io(format!("removing {}", path.display()), error))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The names in the directory, in their order.
+fn names(directory: &Path) -> Result<Vec<String>> {
     let listing = |error| Error::io(format!("listing {}", directory.display()), error);
     let mut names = Vec::new();
     for entry in fs::read_dir(directory).map_err(listing)? {
         names.push(entry.map_err(listing)?.file_name().to_string_lossy().into_owned());
     }
-    // The same one every time.
     names.sort();
+    Ok(names)
+}
+
+fn contents(directory: &Path) -> Result<Contents> {
+    let names = names(directory)?;
     let find = |wanted| names.iter().find(|name| trace(name) == wanted);
     let refuse = |what: String| Err(Error::new(Code::DatabaseFailedOpen, format!("{} {what}", directory.display())));
     if let Some(name) = find(Trace::LevelDb) {

@@ -64,6 +64,10 @@ pub(crate) fn contents(storage: &dyn Storage) -> Result<Contents> {
     if names.iter().any(|name| name == "CURRENT") {
         return Ok(Contents::Database);
     }
+    if ["conf", "db"].iter().all(|file| names.iter().any(|name| name == file)) {
+        let what = "holds a sled database (it has \"conf\" and \"db\"), which LevelDB must not be put upon";
+        return Err(Error::new(Code::DatabaseFailedOpen, format!("{} {what}", directory.display())));
+    }
     if let Some(name) = names.iter().find(|name| matches!(trace(name), Trace::Foreign)) {
         let what = format!("{} is not empty (it has {name:?}) and is no LevelDB database", directory.display());
         return Err(Error::new(Code::DatabaseFailedOpen, what));

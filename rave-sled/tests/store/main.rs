@@ -1,6 +1,10 @@
 //! The store as its users have it, on real files and real processes.
 
+mod bad_input;
+mod child;
 mod conformance;
+mod handover;
+mod kills;
 
 use rave_core::{AbstractLevel, AbstractLevelExt, IteratorOptions, KeyRange};
 use rave_sled::Options;
