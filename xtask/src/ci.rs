@@ -5,7 +5,7 @@
 
 use crate::{
     command::{cargo, run as execute},
-    examples, house, licences,
+    examples, features, house, licences,
 };
 use anyhow::{Result, bail};
 use clap::Args;
@@ -44,8 +44,8 @@ const STEPS: &[Step] = &[
     Step { name: "clippy", what: "lints of all crates with all features, warnings denied", run: clippy },
     Step {
         name: "features",
-        what: "the facade and its tests, and the LevelDB store, with each combination of features",
-        run: features,
+        what: "each feature alone, all pairs, none and all: lints and tests, and what each of them depends on",
+        run: features::check,
     },
     Step { name: "doc", what: "documentation, warnings denied", run: doc },
     Step { name: "test", what: "`cargo test --workspace`", run: test },
@@ -108,24 +108,6 @@ fn fmt() -> Result<()> {
 fn clippy() -> Result<()> {
     let arguments = ["clippy", "--workspace", "--all-targets", "--all-features", "--", "-D", "warnings"];
     execute(&mut cargo(&arguments), 15 * MINUTE)
-}
-
-fn features() -> Result<()> {
-    // The workspace's own clippy and test runs cover the default, but not alone: there other members may switch on what
-    // a crate forgot to ask for.
-    for features in ["", "leveldb", "ipc", "leveldb,ipc", "rusty", "rusty,ipc"] {
-        println!("features: {features:?}");
-        let arguments = ["clippy", "--package", "rave-level", "--all-targets", "--no-default-features", "--features"];
-        execute(cargo(&arguments).args([features, "--", "-D", "warnings"]), 10 * MINUTE)?;
-    }
-    // Its tests ask for all features of the store themselves.
-    for features in ["", "rusty"] {
-        println!("features of the store: {features:?}");
-        let arguments =
-            ["clippy", "--package", "rave-leveldb", "--lib", "--features", features, "--", "-D", "warnings"];
-        execute(&mut cargo(&arguments), 10 * MINUTE)?;
-    }
-    Ok(())
 }
 
 fn doc() -> Result<()> {

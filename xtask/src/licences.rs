@@ -6,7 +6,12 @@
 use crate::command::{cargo, root, run};
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
-use std::{collections::BTreeSet, path::PathBuf, process::Command, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+    process::Command,
+    time::Duration,
+};
 
 #[derive(Deserialize)]
 struct Deny {
@@ -45,6 +50,7 @@ pub struct Package {
     /// `None` for the members of the workspace.
     pub source: Option<String>,
     pub dependencies: Vec<Dependency>,
+    pub features: BTreeMap<String, Vec<String>>,
 }
 
 #[derive(Deserialize)]

@@ -4,6 +4,7 @@ mod bench;
 mod ci;
 mod command;
 mod examples;
+mod features;
 mod house;
 mod interop;
 mod licences;
