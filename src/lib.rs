@@ -46,6 +46,8 @@ pub use rave_guest::RetryPolicy;
 pub use rave_host::{HostWrite, WriteHook};
 #[cfg(feature = "leveldb")]
 pub use rave_leveldb as leveldb;
+#[cfg(feature = "sled")]
+pub use rave_sled as sled;
 pub use rave_transport as transport;
 
 pub mod remote {

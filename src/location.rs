@@ -12,7 +12,8 @@ use std::{ffi::OsStr, fmt, path::PathBuf, str::FromStr, sync::Arc};
 /// | `leveldb:PATH`, or `PATH` alone | files in LevelDB's format in that directory | `leveldb`, `ipc` |
 /// | `sled:PATH` | a sled database in that directory | `sled`, `ipc` |
 /// | `memory:` | the memory of this process, for this one handle; gone when it closes | `memory` |
-/// | `unix:PATH`, `pipe:NAME` | whatever is hosted at this [`Address`]; this process only ever follows | `ipc` |
+/// | `unix:PATH`, `pipe:NAME` | what is hosted at this [`Address`]; this process only ever follows | `ipc` |
+/// | `tcp:HOST:PORT` | the same, on this machine; elsewhere it needs TLS and a credential, and so [`Builder::guest`] | `tcp` |
 ///
 /// Processes that share a directory meet at a socket in it, whichever store it holds. A path that begins like one of
 /// these can be written with `./` in front.
@@ -83,6 +84,9 @@ impl Location {
             Self::LevelDb(path) => Ok(Arc::new(rave_leveldb::LevelDb::new(path))),
             #[cfg(not(feature = "leveldb"))]
             Self::LevelDb(_) => Err(lacking("leveldb")),
+            #[cfg(feature = "sled")]
+            Self::Sled(path) => Ok(Arc::new(rave_sled::SledDb::new(path))),
+            #[cfg(not(feature = "sled"))]
             Self::Sled(_) => Err(lacking("sled")),
             #[cfg(feature = "memory")]
             Self::Memory => Ok(Arc::new(rave_core::MemoryOpener::new())),
@@ -146,6 +150,7 @@ fn unusable(text: &str, what: &str) -> Error {
 }
 
 /// For what another build has.
+#[cfg(not(all(feature = "leveldb", feature = "sled", feature = "memory", feature = "ipc")))]
 fn lacking(feature: &str) -> Error {
     Error::new(Code::NotSupported, format!("this build has no {feature}; enable the feature `{feature}`"))
 }
@@ -178,7 +183,7 @@ mod tests {
         for text in ["./sled:x", "/tmp/memory:", "C:\\db", "./unix:x"] {
             assert!(leveldb(text).is_none_or(|location| location == Location::LevelDb(text.into())), "{text}");
         }
-        let sled = parsed("sled:/tmp/db", "sled", false);
+        let sled = parsed("sled:/tmp/db", "sled", cfg!(feature = "sled"));
         assert!(sled.is_none_or(|location| location == Location::Sled("/tmp/db".into())));
         let memory = parsed("memory:", "memory", cfg!(feature = "memory"));
         assert!(memory.is_none_or(|location| location == Location::Memory));

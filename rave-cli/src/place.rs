@@ -76,4 +76,25 @@ mod tests {
         assert!(directory("unix:/tmp/x".as_ref(), None).is_err());
         assert_eq!(directory("db".as_ref(), None).unwrap(), PathBuf::from("db"));
     }
+
+    #[test]
+    fn a_store_and_a_scheme_are_the_same() {
+        use StoreKind::{Leveldb, Memory, Sled};
+        assert_eq!(of("leveldb:db", Some(Leveldb)), of("db", Some(Leveldb)));
+        assert_eq!(of("sled:db", None), of("db", Some(Sled)));
+        assert_eq!(of("sled:db", Some(Sled)), of("db", Some(Sled)));
+        assert_eq!(of("memory:", Some(Memory)), Ok(Location::Memory));
+        assert_eq!(of("./sled:db", Some(Sled)), Ok(Location::Sled("./sled:db".into())));
+    }
+
+    #[test]
+    fn a_store_that_contradicts_the_scheme_is_refused() {
+        use StoreKind::{Leveldb, Memory, Sled};
+        for (text, store) in [("sled:db", Leveldb), ("leveldb:db", Sled), ("memory:", Leveldb), ("unix:/x", Sled)] {
+            assert!(of(text, Some(store)).unwrap_err().contains("is not of the store"), "{text} {store}");
+        }
+        assert!(of("db", Some(Memory)).unwrap_err().contains("write memory:"));
+        let refused = |text: &str| directory(text.as_ref(), None).unwrap_err().line().unwrap();
+        assert!(["sled:db", "memory:"].into_iter().all(|text| refused(text).contains("LevelDB's files")));
+    }
 }

@@ -18,7 +18,13 @@ const OWNED: &[(&str, &[&str])] = &[
     ("crossbeam-skiplist", &["leveldb", "rusty"]),
     ("snap", &["leveldb", "rusty"]),
     ("rusty-leveldb", &["rusty"]),
+    ("rave-sled", &["sled"]),
+    ("sled", &["sled"]),
     ("interprocess", &["ipc"]),
+    ("subtle", &["tcp", "tls"]),
+    ("rustls", &["tls"]),
+    ("ring", &["tls"]),
+    ("x509-cert", &["tls"]),
     ("serde", &["json"]),
     ("serde_json", &["json"]),
 ];

@@ -7,9 +7,9 @@ use crate::{
     output::Output,
 };
 use rave_level::{
-    Location, Opener,
-    leveldb::{LevelDb, Options},
+    Location, Opener, leveldb,
     remote::{HostOptions, Server},
+    sled,
 };
 use serde_json::json;
 use std::sync::Arc;
@@ -18,10 +18,14 @@ use std::sync::Arc;
 pub async fn run(args: HostArgs) -> Result<(), Failure> {
     let mut interrupt = Interrupt::new()?;
     let opener: Arc<dyn Opener> = match args.location()? {
-        Location::LevelDb(path) if args.read_only => Arc::new(LevelDb::with_options(
-            path,
-            Options { read_only: true, create_if_missing: false, ..Options::default() },
-        )),
+        Location::LevelDb(path) if args.read_only => {
+            let options = leveldb::Options { read_only: true, create_if_missing: false, ..Default::default() };
+            Arc::new(leveldb::LevelDb::with_options(path, options))
+        }
+        Location::Sled(path) if args.read_only => {
+            let options = sled::Options { read_only: true, create_if_missing: false, ..Default::default() };
+            Arc::new(sled::SledDb::with_options(path, options))
+        }
         location => location.opener()?,
     };
     let transport = args.listen.transport()?;
