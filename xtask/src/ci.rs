@@ -49,6 +49,7 @@ const STEPS: &[Step] = &[
     },
     Step { name: "doc", what: "documentation, warnings denied", run: doc },
     Step { name: "test", what: "`cargo test --workspace`", run: test },
+    Step { name: "conformance", what: "`cargo xtask conformance`: every store through every view", run: conformance },
     Step { name: "examples", what: "each example runs to its end", run: examples::check },
     Step { name: "interop", what: "`cargo xtask interop`: databases shared with JavaScript processes", run: interop },
     Step {
@@ -116,6 +117,12 @@ fn doc() -> Result<()> {
 
 fn test() -> Result<()> {
     execute(&mut cargo(&["test", "--workspace"]), 25 * MINUTE)
+}
+
+fn conformance() -> Result<()> {
+    let runner = ["test", "--package", "xtask", "--features", "conformance", "--bin", "conformance"];
+    execute(&mut cargo(&runner), 15 * MINUTE)?;
+    execute(&mut cargo(&["xtask", "conformance"]), 15 * MINUTE)
 }
 
 fn demo() -> Result<()> {

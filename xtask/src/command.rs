@@ -3,7 +3,7 @@
 use anyhow::{Context, Result, bail};
 use std::{
     path::{Path, PathBuf},
-    process::{Child, Command, ExitStatus, Stdio},
+    process::{Child, Command, ExitCode, ExitStatus, Stdio},
     time::{Duration, Instant},
 };
 
@@ -85,4 +85,17 @@ fn own_group(_: &mut Command) {
 #[cfg(not(unix))]
 fn kill(child: &mut Child) {
     let _ = child.kill();
+}
+
+/// Puts a program in the place of this one where that is possible, so that what ends this ends it; elsewhere runs it to its
+/// end.
+#[cfg(unix)]
+pub fn become_it(command: &mut Command) -> Result<ExitCode> {
+    use std::os::unix::process::CommandExt;
+    Err(command.exec().into())
+}
+
+#[cfg(not(unix))]
+pub fn become_it(command: &mut Command) -> Result<ExitCode> {
+    Ok(if command.status()?.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

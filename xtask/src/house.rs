@@ -41,7 +41,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("rave-level", &["rave-core", "rave-leveldb", "rave-sled", "rave-transport", "rave-host", "rave-guest"]),
     ("rave-cli", &["rave-level"]),
     ("rave-sim", &["rave-core", "rave-transport", "rave-level"]),
-    ("xtask", &["rave-level"]),
+    ("xtask", &["rave-level", "append-store", "stdio-transport"]),
     ("append-store", &["rave-level"]),
     ("stdio-transport", &["rave-level"]),
 ];

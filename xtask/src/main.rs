@@ -3,6 +3,7 @@
 mod bench;
 mod ci;
 mod command;
+mod conformance;
 mod examples;
 mod features;
 mod house;
@@ -30,6 +31,8 @@ enum Chore {
     Ci(ci::Options),
     /// Measure leaders, guests and failovers beside JavaScript and a bare socket echo.
     Bench(bench::Options),
+    /// Run the conformance suite on every store through every view of it, and print what came of it as a table.
+    Conformance(conformance::Options),
     /// Check against the JavaScript modules: the same files, the same sockets, the same groups of processes.
     Interop(interop::Options),
     /// Simulate groups of processes with faults: `--seeds N`, `--seed S` to replay one, `--minutes M`, `--threads T`.
@@ -42,6 +45,7 @@ fn main() -> Result<ExitCode> {
     match Cli::parse().chore {
         Chore::Ci(options) => ci::run(&options),
         Chore::Bench(options) => bench::run(&options),
+        Chore::Conformance(options) => conformance::run(&options),
         Chore::Interop(options) => interop::run(&options),
         Chore::Sim(options) => sim::run(&options),
         Chore::Torture(options) => torture::run(&options),

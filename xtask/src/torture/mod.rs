@@ -3,7 +3,7 @@
 //! started.
 
 use crate::{
-    command::{cargo, run as execute},
+    command::{become_it, cargo, run as execute},
     licences::metadata,
 };
 use anyhow::{Context, Result};
@@ -29,15 +29,4 @@ pub fn run(options: &Options) -> Result<ExitCode> {
     let mut command = Command::new(&program);
     command.args(&options.arguments);
     become_it(&mut command).with_context(|| program.display().to_string())
-}
-
-#[cfg(unix)]
-fn become_it(command: &mut Command) -> Result<ExitCode> {
-    use std::os::unix::process::CommandExt;
-    Err(command.exec().into())
-}
-
-#[cfg(not(unix))]
-fn become_it(command: &mut Command) -> Result<ExitCode> {
-    Ok(if command.status()?.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
