@@ -2,10 +2,11 @@
 
 use crate::{
     failure::Failure,
+    network,
     place::{self, StoreKind},
 };
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
-use rave_level::{Location, RetryPolicy, encoding::TextEncoding, transport::Address};
+use rave_level::{Builder, Location, RetryPolicy, encoding::TextEncoding, transport::Address};
 use std::{ffi::OsString, path::PathBuf, time::Duration};
 
 /// One ordered key-value database, open in any number of processes at once.
@@ -45,6 +46,8 @@ pub enum Command {
     Serve(ServeArgs),
     /// Serve a database at an address until interrupted, without an election; for guests that connect there.
     Host(HostArgs),
+    /// Draw a new token by which a guest proves to a host who it is: a line for the host's file of tokens.
+    Token(TokenArgs),
     /// Tell who leads and how it fares.
     Status(StatusArgs),
     /// Rewrite a range, or all, so that nothing overwritten or deleted takes space there.
@@ -80,14 +83,21 @@ pub struct DatabaseArgs {
 #[derive(Args, Debug)]
 pub struct PlaceArgs {
     /// The directory of the database, created if need be; or leveldb:PATH, sled:PATH, memory:, or the address of a host,
-    /// such as unix:PATH.
+    /// such as unix:PATH or tcp:HOST:PORT.
     #[arg(value_name = "DB")]
     at: OsString,
     #[command(flatten)]
     store: StoreArgs,
+    #[command(flatten)]
+    network: network::GuestArgs,
 }
 
 impl PlaceArgs {
+    /// What opens it.
+    pub fn builder(&self) -> Result<Builder, Failure> {
+        self.network.builder(&self.location()?)
+    }
+
     /// Where that is.
     pub fn location(&self) -> Result<Location, Failure> {
         place::location(&self.at, self.store.kind)
@@ -367,9 +377,11 @@ pub struct HostArgs {
     /// The directory of the database, created if need be unless --read-only; or leveldb:PATH, sled:PATH or memory:.
     #[arg(value_name = "DB")]
     at: Option<OsString>,
-    /// Where to listen, such as unix:PATH.
+    /// Where to listen, such as unix:PATH or tcp:HOST:PORT.
     #[arg(long, value_name = "ADDRESS", value_parser = address)]
     pub listen: Address,
+    #[command(flatten)]
+    pub network: network::HostArgs,
     #[command(flatten)]
     store: StoreArgs,
     /// Refuse writes, and change nothing in the directory.
@@ -391,6 +403,16 @@ impl HostArgs {
             (Some(at), kind) => place::location(at, kind),
         }
     }
+}
+
+/// `token`.
+#[derive(Args, Debug)]
+pub struct TokenArgs {
+    /// The name of the guest, for the host.
+    pub name: String,
+    /// The guest may only read.
+    #[arg(long)]
+    pub read_only: bool,
 }
 
 /// `status`.

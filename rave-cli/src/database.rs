@@ -40,7 +40,7 @@ impl Opened {
 
 /// Opens a database as the options say.
 pub async fn open(place: &PlaceArgs, opening: &OpeningArgs) -> Result<RaveLevel, Failure> {
-    let mut builder = place.location()?.builder()?;
+    let mut builder = place.builder()?;
     builder = builder.open_timeout(opening.open_timeout).retry(opening.retry.into()).read_only(opening.read_only);
     if let Some(timeout) = opening.timeout {
         builder = builder.operation_timeout(timeout);

@@ -8,6 +8,7 @@ mod exec;
 mod failure;
 mod input;
 mod interrupt;
+mod network;
 mod output;
 mod place;
 mod range;

@@ -34,11 +34,14 @@ use crate::{Connect, Listener, Transport};
 use async_trait::async_trait;
 use listener::TcpListener;
 use pace::Pace;
-use rave_core::{Error, Result};
+use rave_core::{Code, Error, Result};
 use rules::Means;
-use std::sync::{
-    Arc,
-    atomic::{AtomicU16, Ordering},
+use std::{
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicU16, Ordering},
+    },
 };
 
 /// Guests of one listener, unless it is told otherwise.
@@ -190,7 +193,13 @@ impl Transport for TcpTransport {
     async fn listen(&self) -> Result<Box<dyn Listener>> {
         let addresses = self.address.resolve().await?;
         rules::may_listen(&addresses, self.host_means())?;
-        let failed = |error| Error::io(format!("listening at {}", self.address), error);
+        let failed = |error: io::Error| match error.kind() {
+            io::ErrorKind::AddrInUse => {
+                let message = format!("another process listens at {} already; choose another port", self.address);
+                Error::new(Code::Locked, message)
+            }
+            _ => Error::io(format!("listening at {}", self.address), error),
+        };
         let socket = socket::bind(&addresses).map_err(failed)?;
         self.given.store(socket.local_addr().map_err(failed)?.port(), Ordering::Relaxed);
         Ok(Box::new(TcpListener::start(socket, self)))

@@ -10,6 +10,7 @@ use rave_level::{
     Location, Opener, leveldb,
     remote::{HostOptions, Server},
     sled,
+    transport::Address,
 };
 use serde_json::json;
 use std::sync::Arc;
@@ -28,16 +29,21 @@ pub async fn run(args: HostArgs) -> Result<(), Failure> {
         }
         location => location.opener()?,
     };
-    let transport = args.listen.transport()?;
+    let transport = args.network.transport(&args.listen)?;
     let options = HostOptions { read_only: args.read_only, ..HostOptions::default() };
     let server = tokio::select! {
         started = Server::start(&*opener, &*transport, options) => started?,
         () = interrupt.wait() => return Ok(()),
     };
     let mut output = Output::stdout();
+    let address = match &args.listen {
+        // With the port that port 0 has become.
+        Address::Tcp(_) => transport.address(),
+        address => address.to_string(),
+    };
     let line = match args.format.chosen() {
-        Format::Json => json!({"event": "listening", "address": args.listen.to_string()}).to_string(),
-        Format::Text => format!("listening at {}", args.listen),
+        Format::Json => json!({"event": "listening", "address": address}).to_string(),
+        Format::Text => format!("listening at {address}"),
     };
     output.buffer().extend_from_slice(line.as_bytes());
     output.buffer().push(b'\n');

@@ -9,6 +9,7 @@ mod scan;
 mod serve;
 mod stats;
 mod status;
+mod token;
 mod verify;
 
 use crate::{cli::Command, demo, exec, failure::Failure};
@@ -26,6 +27,7 @@ pub async fn run(command: Command) -> Result<(), Failure> {
         Command::Dump(args) => bulk::dump(args).await,
         Command::Serve(args) => serve::run(args).await,
         Command::Host(args) => host::run(args).await,
+        Command::Token(args) => token::run(args).await,
         Command::Status(args) => status::run(args).await,
         Command::Compact(args) => compact::run(args).await,
         Command::Stats(args) => stats::run(args).await,
