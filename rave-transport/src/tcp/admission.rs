@@ -69,8 +69,11 @@ impl Admission {
                 return Err(format!("{address} does not speak this protocol"));
             }
         }
-        let token = greeting::receive_token(&mut stream).await.map_err(known)?;
-        let (name, access) = match self.judge(&stream, certified, token).await.map_err(known)? {
+        let Some(token) = greeting::receive_token(&mut stream).await.map_err(known)? else {
+            dismiss(stream, Answer::NotUnderstood).await;
+            return Err(format!("{address} sends what is too long for a token"));
+        };
+        let (name, access) = match self.judge(&stream, certified, &token).await.map_err(known)? {
             Ok(judged) => judged,
             Err((answer, reason)) => {
                 dismiss(stream, answer).await;
@@ -110,15 +113,13 @@ impl Admission {
         &self,
         stream: &Stream,
         certified: Option<Arc<str>>,
-        token: Option<Vec<u8>>,
+        token: &[u8],
     ) -> io::Result<Result<(Option<Arc<str>>, Access), (Answer, String)>> {
         if let Some(tokens) = &self.tokens {
-            return Ok(match token.as_deref() {
-                Some([]) => Err((Answer::TokenNeeded, "has no token".to_owned())),
-                token => match token.and_then(|token| tokens.find(token)) {
-                    Some((name, access)) => Ok((Some(name), access)),
-                    None => Err((Answer::TokenUnknown, "has a token that is none of this host's".to_owned())),
-                },
+            return Ok(match tokens.find(token) {
+                Some((name, access)) => Ok((Some(name), access)),
+                None if token.is_empty() => Err((Answer::TokenNeeded, "has no token".to_owned())),
+                None => Err((Answer::TokenUnknown, "has a token that is none of this host's".to_owned())),
             });
         }
         if self.demands_certificates() {

@@ -100,13 +100,12 @@ impl Strangers {
     async fn make_room(&mut self) -> bool {
         let mut sent_away = false;
         while self.tasks.len() >= STRANGERS {
-            if let Some(oldest) = self.queue.pop_front()
-                && !oldest.is_finished()
-            {
+            let waiting = |stranger: &AbortHandle| !stranger.is_finished();
+            if let Some(oldest) = std::iter::from_fn(|| self.queue.pop_front()).find(waiting) {
                 oldest.abort();
                 sent_away = true;
             }
-            // Whoever it is that has finished first: each round there is one more.
+            // One has finished in any case.
             self.tasks.join_next().await;
         }
         sent_away
@@ -129,5 +128,33 @@ async fn admit(stream: TcpStream, admission: Arc<Admission>, guests: mpsc::Sende
         Ok(Ok(connection)) => drop(guests.send(connection).await),
         Ok(Err(reason)) => admission.turned_away(&reason),
         Err(_) => admission.turned_away("it took too long to say who it is"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::future::{pending, ready};
+    use tokio::task::yield_now;
+
+    #[tokio::test(start_paused = true)]
+    async fn there_is_always_room_for_one_more_at_once() {
+        let mut strangers = Strangers::default();
+        // Some have finished and were counted out, some only finished, and the others will stay as long as they may.
+        for round in 0..10 * STRANGERS {
+            let sent_away = timeout(PATIENCE, strangers.make_room()).await.expect("at once");
+            assert!(!sent_away || strangers.tasks.len() < STRANGERS);
+            match round % 3 {
+                0 => strangers.add(pending()),
+                1 => strangers.add(ready(())),
+                _ => {
+                    strangers.add(ready(()));
+                    timeout(PATIENCE, strangers.next_done()).await.expect("one has finished");
+                }
+            }
+            assert!(strangers.tasks.len() <= STRANGERS && strangers.queue.len() <= 2 * STRANGERS);
+            yield_now().await;
+        }
+        assert!(strangers.tasks.len() > STRANGERS / 2, "those who wait were not sent away without need");
     }
 }
