@@ -39,7 +39,7 @@ impl Log {
         let mut log = Self { path: path.clone(), file: Arc::new(file), end: 0, broken: false };
         log.recover(apply)?;
         // The name of a new file has to be on the disk before anybody relies on what is in it.
-        log.file.sync_all().and_then(|()| sync_directory(&path)).map_err(attempt)?;
+        log.file.sync_all().and_then(|()| sync_directories(&path)).map_err(attempt)?;
         Ok(log)
     }
 
@@ -147,11 +147,41 @@ fn next_record(reader: &mut impl Read, at: u64, size: u64) -> io::Result<Option<
     Ok(header.is_of(&body).then(|| body.into()))
 }
 
-/// Makes the name of a file durable.
-fn sync_directory(file: &Path) -> io::Result<()> {
+/// Makes the name of a file durable, and the names of the directories that it is in, as far as we may.
+fn sync_directories(file: &Path) -> io::Result<()> {
     // Windows cannot open directories so, and has no need to.
-    match file.parent() {
-        Some(directory) if cfg!(unix) => File::open(directory)?.sync_all(),
-        _ => Ok(()),
+    if cfg!(unix) {
+        let file = file.canonicalize()?;
+        let mut directories = file.ancestors().skip(1);
+        directories.next().map_or(Ok(()), |directory| File::open(directory)?.sync_all())?;
+        directories.for_each(|directory| drop(File::open(directory).and_then(|directory| directory.sync_all())));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rave_level::Batch;
+
+    #[test]
+    fn a_write_that_fails_is_cut_off_or_is_the_last() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log");
+        let mut log = Log::open(path.clone(), |_| ()).unwrap();
+        let batch = Batch::new().put("a", "1");
+        log.append(batch.operations()).unwrap();
+
+        // A file that cannot be written: neither the record nor the cut succeeds.
+        log.file = Arc::new(File::open(&path).unwrap());
+        assert_eq!(log.append(batch.operations()).unwrap_err().effect(), Effect::Unknown);
+        log.file = Arc::new(File::options().write(true).open(&path).unwrap());
+        assert_eq!(log.append(batch.operations()).unwrap_err().effect(), Effect::None);
+
+        let mut found = Vec::new();
+        let mut log = Log::open(path, |operation| found.push(operation)).unwrap();
+        assert_eq!(found, batch.clone().into_operations().collect::<Vec<_>>());
+        assert_eq!(log.sync_failed(io::ErrorKind::Other.into()).effect(), Effect::Unknown);
+        assert_eq!(log.append(batch.operations()).unwrap_err().code(), Code::Io);
     }
 }

@@ -106,9 +106,11 @@ impl State {
     }
 }
 
+/// Copies what it keeps: what it is given is part of something larger, such as all that a guest has sent at once.
 fn apply(map: &mut Map, operation: Operation) {
+    let own = |bytes: Bytes| Bytes::copy_from_slice(&bytes);
     match operation {
-        Operation::Put { key, value } => map.insert_mut(key, value),
+        Operation::Put { key, value } => map.insert_mut(own(key), own(value)),
         Operation::Del { key } => drop(map.remove_mut(&key)),
     }
 }
