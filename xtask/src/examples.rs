@@ -19,6 +19,9 @@ const ALONE: &[(&str, &[&str])] = &[("typed", &["{db}"]), ("transaction", &["{db
 const PAIR: [&str; 2] = ["put", "get"];
 const VALUES: &str = "5";
 
+/// The crates of the guides; each has an example in which processes are killed.
+const GUIDES: [(&str, &str); 2] = [("append-store", "store_failover"), ("stdio-transport", "transport_failover")];
+
 /// For each run; the slowest takes a few seconds.
 const LIMIT: Duration = Duration::from_secs(120);
 
@@ -40,7 +43,13 @@ pub fn check() -> Result<()> {
         run(program(&programs, name).args(arguments.iter().map(|argument| argument.replace("{db}", &db))), LIMIT)?;
     }
     println!("examples {}", PAIR.join(" and "));
-    pair(&programs)
+    pair(&programs)?;
+    for (package, name) in GUIDES {
+        println!("example {name}");
+        run(&mut cargo(&["build", "--package", package, "--example", name]), Duration::from_secs(600))?;
+        run(&mut program(&programs, name), LIMIT)?;
+    }
+    Ok(())
 }
 
 fn program(programs: &Path, name: &str) -> Command {

@@ -3,7 +3,7 @@
 //! Each rule is a function that collects faults. A rule that finds no file to look at is a fault too: otherwise moving a
 //! file would switch its rule off in silence.
 
-use crate::{command::root, licences};
+use crate::{command::root, guides, licences};
 use anyhow::{Context, Result, bail};
 use std::path::{Path, PathBuf};
 
@@ -54,6 +54,7 @@ pub fn check() -> Result<()> {
     contents_pages(&files, &mut faults)?;
     module_docs(&files, &mut faults)?;
     registries(&files, &mut faults)?;
+    guides::check(&files, &mut faults)?;
     if !faults.is_empty() {
         bail!("house rules:\n  {}", faults.join("\n  "));
     }

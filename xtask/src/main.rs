@@ -6,6 +6,7 @@ mod command;
 mod conformance;
 mod examples;
 mod features;
+mod guides;
 mod house;
 mod interop;
 mod licences;

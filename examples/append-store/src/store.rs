@@ -12,10 +12,10 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use rave_level::{
-    AbstractLevel, Batch, ClearOptions, Code, Error, Event, EventHub, EventStream, FileLock, IteratorOptions,
+    AbstractLevel, Batch, ClearOptions, Code, Effect, Error, Event, EventHub, EventStream, FileLock, IteratorOptions,
     LevelIterator, Manifest, Operation, ReadOptions, Result, Snapshot, Status, WriteOptions, failed_conditions,
 };
-use std::{path::PathBuf, sync::Arc};
+use std::{fs::File, io, path::PathBuf, sync::Arc};
 use tokio::sync::{OwnedRwLockReadGuard, RwLock};
 
 /// The open store, as its users hold it.
@@ -27,7 +27,7 @@ pub(crate) struct AppendLevel(Arc<Core>);
 pub(crate) struct Core {
     state: Mutex<State>,
     events: EventHub,
-    /// Read by whoever waits for the disk, so that `close` can wait for them.
+    /// Locked for reading by whoever waits for the disk, so that `close` can wait for them.
     syncing: Arc<RwLock<()>>,
 }
 
@@ -61,20 +61,25 @@ impl AppendLevel {
         snapshot.map_or(Ok(present), |snapshot| AppendSnapshot::view(snapshot, &self.0))
     }
 
-    /// Waits for the disk; `guard` makes `close` wait for it too.
-    async fn sync(&self, guard: OwnedRwLockReadGuard<()>) -> Result<()> {
+    /// Waits until the disk has what was written.
+    async fn sync(&self, pending: Pending) -> Result<()> {
         let core = self.0.clone();
         let synced = tokio::task::spawn_blocking(move || {
-            let _guard = guard;
-            let Some(file) = core.state.lock().files.as_ref().map(|files| files.log.file()) else { return Ok(()) };
-            let result = file.sync_data();
-            result.map_err(|error| match &mut core.state.lock().files {
-                Some(files) => files.log.sync_failed(error),
-                None => Error::not_open(),
-            })
+            let Pending { file, guard } = pending;
+            let result = file.sync_data().map_err(|error| core.state.lock().sync_failed(error));
+            // Also if nobody waits here any more.
+            drop(guard);
+            result
         });
-        synced.await.unwrap_or_else(|error| Err(Error::new(Code::Io, "waiting for the disk").with_source(error)))
+        let lost = |error| Error::new(Code::Io, "waiting for the disk").with_source(error).with_effect(Effect::Unknown);
+        synced.await.unwrap_or_else(|error| Err(lost(error)))
     }
+}
+
+/// Something was written and has to be on the disk before it is acknowledged. `close` waits for the guard.
+struct Pending {
+    file: Arc<File>,
+    guard: OwnedRwLockReadGuard<()>,
 }
 
 impl Core {
@@ -98,6 +103,13 @@ impl State {
         if failed.is_empty() { Ok(()) } else { Err(Error::condition_failed(failed)) }
     }
 
+    fn sync_failed(&mut self, error: io::Error) -> Error {
+        match &mut self.files {
+            Some(files) => files.log.sync_failed(error),
+            None => Error::not_open().with_effect(Effect::Unknown),
+        }
+    }
+
     /// Log first: what is in the map must be there after a crash too.
     fn commit(&mut self, batch: Batch) -> Result<()> {
         self.files.as_mut().ok_or_else(Error::not_open)?.log.append(batch.operations())?;
@@ -116,8 +128,8 @@ fn apply(map: &mut Map, operation: Operation) {
 }
 
 impl AppendLevel {
-    /// The part of a write that must not be interrupted. Gives a guard if there is something to wait for.
-    fn write_now(&self, batch: Batch, sync: bool) -> Result<Option<OwnedRwLockReadGuard<()>>> {
+    /// The part of a write that must not be interrupted; what is left is to wait.
+    fn write_now(&self, batch: Batch, sync: bool) -> Result<Option<Pending>> {
         let mut state = self.0.state.lock();
         state.open_map()?;
         batch.validate()?;
@@ -130,11 +142,11 @@ impl AppendLevel {
         if let Some(batch) = announced {
             self.0.events.emit(|| Event::Write(batch));
         }
-        self.guard(sync)
+        self.pending(&state, sync)
     }
 
     /// The same for a clear.
-    fn clear_now(&self, options: ClearOptions) -> Result<Option<OwnedRwLockReadGuard<()>>> {
+    fn clear_now(&self, options: ClearOptions) -> Result<Option<Pending>> {
         let mut state = self.0.state.lock();
         let map = match &options.snapshot {
             None => state.open_map()?.clone(),
@@ -160,13 +172,15 @@ impl AppendLevel {
         }
         let sync = options.sync;
         self.0.events.emit(|| Event::Clear(Arc::new(options)));
-        self.guard(sync)
+        self.pending(&state, sync)
     }
 
-    /// Called with the state locked and open, when nobody can be closing.
-    fn guard(&self, sync: bool) -> Result<Option<OwnedRwLockReadGuard<()>>> {
-        let guard = || self.0.syncing.clone().try_read_owned().map_err(|_| Error::not_open());
-        if sync { guard().map(Some) } else { Ok(None) }
+    /// What there is to wait for, with the state locked and open.
+    fn pending(&self, state: &State, sync: bool) -> Result<Option<Pending>> {
+        let Some(files) = state.files.as_ref().filter(|_| sync) else { return Ok(None) };
+        // Nobody is closing, so it is free.
+        let guard = self.0.syncing.clone().try_read_owned().map_err(|_| Error::not_open())?;
+        Ok(Some(Pending { file: files.log.file(), guard }))
     }
 }
 
@@ -205,14 +219,14 @@ impl AbstractLevel for AppendLevel {
 
     async fn write_opts(&self, batch: Batch, options: WriteOptions) -> Result<()> {
         match self.write_now(batch, options.sync)? {
-            Some(guard) => self.sync(guard).await,
+            Some(pending) => self.sync(pending).await,
             None => Ok(()),
         }
     }
 
     async fn clear_opts(&self, options: ClearOptions) -> Result<()> {
         match self.clear_now(options)? {
-            Some(guard) => self.sync(guard).await,
+            Some(pending) => self.sync(pending).await,
             None => Ok(()),
         }
     }

@@ -2,7 +2,7 @@
 //! on, and what it counts stays exact.
 //!
 //! ```text
-//! cargo run --package stdio-transport --example failover
+//! cargo run --package stdio-transport --example transport_failover
 //! ```
 
 use rave_level::{AbstractLevel, AbstractLevelExt, Builder, Bytes, RaveLevel, Result};

@@ -1,7 +1,7 @@
 //! Three processes share the store; the one that leads is killed, twice; nothing that was acknowledged is lost.
 //!
 //! ```text
-//! cargo run --package append-store --example failover
+//! cargo run --package append-store --example store_failover
 //! ```
 
 use append_store::AppendStore;
