@@ -75,6 +75,7 @@ impl Guest {
     pub fn demote(&self) {
         self.shared.with(|state| {
             state.route = Route::Remote;
+            state.machine.forget_snapshots();
             state.machine.wake_iterators();
         });
     }

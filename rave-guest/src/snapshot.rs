@@ -41,7 +41,10 @@ impl GuestSnapshot {
         let mut snapshot = Self { shared, id, local: None, closed: AtomicBool::new(false) };
         match guest.run_operation(Operation::Snapshot(id)).await? {
             Reply::Done => {}
-            Reply::Snapshot(local) => snapshot.local = Some(local),
+            Reply::Snapshot(local) => {
+                snapshot.local = Some(local);
+                snapshot.shared.with(|state| state.machine.keep_snapshot(id));
+            }
             _ => return Err(unexpected()),
         }
         Ok(Snapshot::new(snapshot))

@@ -1,6 +1,7 @@
 //! What users do: tasks that read, write, clear and iterate at random through one handle, and write down what they get.
 
 pub(crate) mod count;
+mod snapshot;
 mod walk;
 
 use crate::{
@@ -64,11 +65,11 @@ pub(crate) async fn client(sim: Sim, pid: Pid, level: RaveLevel) {
         if !sim.with(|kernel| kernel.alive(pid)) {
             return;
         }
-        let still_open = if sim.with(|kernel| kernel.rng.u8(0..8) == 0) {
-            walk::walk(&sim, pid, &level).await
-        } else {
+        let still_open = match sim.with(|kernel| kernel.rng.u8(0..16)) {
+            0 | 1 => walk::walk(&sim, pid, &level).await,
+            2 => snapshot::look(&sim, pid, &level).await,
             // All are submitted in this order, in the first poll.
-            join_all((0..at_once).map(|_| maybe_cancelled(&sim, pid, &level))).await.into_iter().all(|open| open)
+            _ => join_all((0..at_once).map(|_| maybe_cancelled(&sim, pid, &level))).await.into_iter().all(|open| open),
         };
         if !still_open {
             return;

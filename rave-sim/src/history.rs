@@ -91,7 +91,7 @@ pub(crate) struct History {
 }
 
 impl Kernel {
-    fn moment(&mut self, pid: Pid) -> Moment {
+    pub(crate) fn moment(&mut self, pid: Pid) -> Moment {
         self.history.order += 1;
         Moment { order: self.history.order, version: self.disk.visible(), epoch: self.epoch(pid) }
     }
@@ -110,8 +110,13 @@ impl Kernel {
     }
 
     pub(crate) fn end(&mut self, id: usize, outcome: Outcome) {
+        let ended = self.moment(self.history.operations[id].pid);
+        self.end_at(id, ended, outcome);
+    }
+
+    /// What came of a call is known only later: it was over at `ended`.
+    pub(crate) fn end_at(&mut self, id: usize, ended: Moment, outcome: Outcome) {
         let pid = self.history.operations[id].pid;
-        let ended = self.moment(pid);
         self.note(pid, "gets", id as u64, || format!("o{id}: {}", told(&outcome)));
         let operation = &mut self.history.operations[id];
         operation.ended = Some(ended);

@@ -4,6 +4,7 @@
 //! each in steps that a process can die between: waiting, in the log, visible, acknowledged.
 
 mod cursor;
+mod snapshot;
 
 use crate::{
     disk::{Change, Entries, Queued},
@@ -17,6 +18,7 @@ use rave_core::{
     AbstractLevel, Batch, Bytes, ClearOptions, Effect, Error, EventHub, EventStream, IteratorOptions, LevelIterator,
     LockAttempt, LockedStore, Manifest, Opener, ReadOptions, Result, Snapshot, Status, WriteOptions,
 };
+use snapshot::SimSnapshot;
 use std::sync::{
     Arc,
     atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
@@ -214,6 +216,20 @@ impl SimLevel {
     }
 }
 
+impl SimLevel {
+    /// What a read with this snapshot sees.
+    async fn seen(&self, snapshot: Option<&Snapshot>) -> Result<Entries> {
+        let Some(snapshot) = snapshot else { return self.state().await };
+        let Shared { sim, pid, number, closing, .. } = &*self.shared;
+        sim.living(*pid).await;
+        sim.pause(*pid, store_delay).await;
+        if closing.load(Relaxed) || !sim.with(|kernel| kernel.disk.is_open(*number)) {
+            return Err(Error::not_open());
+        }
+        SimSnapshot::state(snapshot, *number)
+    }
+}
+
 impl Drop for SimLevel {
     fn drop(&mut self) {
         self.writer.abort();
@@ -224,16 +240,13 @@ impl Drop for SimLevel {
     }
 }
 
-fn no_snapshots() -> Error {
-    Error::not_supported("an explicit snapshot of the simulated store")
-}
-
 #[async_trait]
 impl AbstractLevel for SimLevel {
     fn manifest(&self) -> Manifest {
         Manifest {
             store: "simulated".into(),
             implicit_snapshots: true,
+            explicit_snapshots: true,
             permanence: true,
             sync_writes: true,
             atomic_clear: true,
@@ -251,17 +264,11 @@ impl AbstractLevel for SimLevel {
     }
 
     async fn get_opts(&self, key: Bytes, options: ReadOptions) -> Result<Option<Bytes>> {
-        if options.snapshot.is_some() {
-            return Err(no_snapshots());
-        }
-        Ok(self.state().await?.get(&key).cloned())
+        Ok(self.seen(options.snapshot.as_ref()).await?.get(&key).cloned())
     }
 
     async fn get_many_opts(&self, keys: Vec<Bytes>, options: ReadOptions) -> Result<Vec<Option<Bytes>>> {
-        if options.snapshot.is_some() {
-            return Err(no_snapshots());
-        }
-        let state = self.state().await?;
+        let state = self.seen(options.snapshot.as_ref()).await?;
         Ok(keys.iter().map(|key| state.get(key).cloned()).collect())
     }
 
@@ -278,19 +285,19 @@ impl AbstractLevel for SimLevel {
         if options.is_nothing() {
             return Ok(());
         }
+        if options.snapshot.is_some() {
+            return Err(Error::not_supported("a clear of what a snapshot of the simulated store holds"));
+        }
         self.change(Change::Clear(options)).await
     }
 
     async fn iterator_opts(&self, options: IteratorOptions) -> Result<Box<dyn LevelIterator>> {
-        if options.snapshot.is_some() {
-            return Err(no_snapshots());
-        }
-        let state = self.state().await?;
+        let state = self.seen(options.snapshot.as_ref()).await?;
         Ok(Box::new(Cursor::new(self.shared.clone(), state, &options)))
     }
 
     async fn snapshot(&self) -> Result<Snapshot> {
-        Err(no_snapshots())
+        Ok(Snapshot::new(SimSnapshot::new(self.shared.number, self.state().await?)))
     }
 
     async fn close(&self) -> Result<()> {

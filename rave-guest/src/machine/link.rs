@@ -1,7 +1,7 @@
 //! Connections come and go: what a leader is told and tells at the beginning, and what becomes of operations at the end.
 
 use super::{
-    Leader, Link, Machine, Pending, Reply, SnapshotRef, ask,
+    Leader, Link, Machine, Pending, Reply, ask,
     session::{self, Fate, SessionId},
 };
 use crate::RetryPolicy;
@@ -69,11 +69,7 @@ impl<T> Machine<T> {
             self.settle(number, |pending| Err(lost.clone().with_effect(pending.effect())));
         }
         self.snapshots.disconnected();
-        for number in self.pending.keys().copied().collect::<Vec<_>>() {
-            if self.lacks_snapshot(number) {
-                self.settle(number, |pending| Err(pending.judge(SnapshotRef::lost())));
-            }
-        }
+        self.fail_without_snapshot();
         self.iterators.disconnected(greeted.then_some(&lost));
     }
 
@@ -138,7 +134,7 @@ impl<T> Machine<T> {
         self.stuck = Some("the leader refused the session");
     }
 
-    fn numbers_of(&self, which: impl Fn(&Pending<T>) -> bool) -> Vec<u64> {
+    pub(super) fn numbers_of(&self, which: impl Fn(&Pending<T>) -> bool) -> Vec<u64> {
         self.pending.iter().filter(|(_, pending)| which(pending)).map(|(number, _)| *number).collect()
     }
 

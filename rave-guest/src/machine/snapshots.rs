@@ -1,6 +1,6 @@
 //! The explicit snapshots of a guest: each lives in the leader that took it, and only as long as the connection to it.
 
-use super::Machine;
+use super::{Machine, SnapshotRef};
 use rave_transport::wire::{Request, message};
 use std::collections::BTreeSet;
 
@@ -10,6 +10,9 @@ pub(super) struct Snapshots {
     last: u64,
     /// Those that the leader of the present connection has.
     open: BTreeSet<u64>,
+    /// Those in the store of this process, while it leads. What reads them while the queue is still being applied to that
+    /// store waits in the queue too.
+    here: BTreeSet<u64>,
 }
 
 impl Snapshots {
@@ -37,8 +40,29 @@ impl<T> Machine<T> {
         }
     }
 
+    /// The snapshot is one of the store of this process.
+    pub fn keep_snapshot(&mut self, id: u64) {
+        self.snapshots.here.insert(id);
+    }
+
+    /// The store of this process is gone, and its snapshots with it.
+    pub fn forget_snapshots(&mut self) {
+        self.snapshots.here.clear();
+        self.fail_without_snapshot();
+    }
+
+    /// Fails what reads a snapshot that is not there any more.
+    pub(super) fn fail_without_snapshot(&mut self) {
+        for number in self.numbers_of(|pending| pending.operation.snapshot().is_some()) {
+            if self.lacks_snapshot(number) {
+                self.settle(number, |pending| Err(pending.judge(SnapshotRef::lost())));
+            }
+        }
+    }
+
     /// Releases a snapshot, if the present leader has it.
     pub fn close_snapshot(&mut self, id: u64) {
+        self.snapshots.here.remove(&id);
         if self.snapshots.open.remove(&id) && self.ready() {
             Request::SnapshotClose(message::SnapshotClose { snapshot: id }).encode(&mut self.output);
         }
@@ -48,7 +72,8 @@ impl<T> Machine<T> {
     /// done while it was there.
     pub(super) fn lacks_snapshot(&self, number: u64) -> bool {
         self.pending.get(&number).is_some_and(|pending| {
-            let missing = pending.operation.snapshot().is_some_and(|id| !self.snapshots.is_open(id));
+            let there = |id: u64| self.snapshots.is_open(id) || self.snapshots.here.contains(&id);
+            let missing = pending.operation.snapshot().is_some_and(|id| !there(id));
             missing && !pending.on_wire && !pending.is_in_doubt()
         })
     }

@@ -157,3 +157,23 @@ fn a_leader_that_does_not_know_the_question_answers_with_values() {
         other => panic!("{other:?}"),
     }
 }
+
+#[test]
+fn a_snapshot_of_this_process_is_waited_with_until_its_store_is_gone() {
+    let mut guest = guest(RetryPolicy::Always);
+    let id = guest.name_snapshot();
+    // Taken by a promotion that has more of the queue to apply.
+    guest.keep_snapshot(id);
+    guest.submit(read(id), 1);
+    assert!(guest.completed().is_empty());
+    assert_eq!(guest.drain().len(), 1);
+    guest.submit(read(id), 2);
+    guest.forget_snapshots();
+    assert_eq!(failed(&mut guest), gone(2));
+    // No leader knows it.
+    guest.keep_snapshot(id);
+    offered(&mut guest, None);
+    guest.submit(read(id), 3);
+    assert!(sent(&mut guest).is_empty());
+    assert_eq!(failed(&mut guest), gone(3));
+}
