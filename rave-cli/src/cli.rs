@@ -89,7 +89,7 @@ pub struct PlaceArgs {
     #[command(flatten)]
     store: StoreArgs,
     #[command(flatten)]
-    network: network::GuestArgs,
+    network: network::DialingArgs,
 }
 
 impl PlaceArgs {
@@ -381,7 +381,7 @@ pub struct HostArgs {
     #[arg(long, value_name = "ADDRESS", value_parser = address)]
     pub listen: Address,
     #[command(flatten)]
-    pub network: network::HostArgs,
+    pub network: network::ListeningArgs,
     #[command(flatten)]
     store: StoreArgs,
     /// Refuse writes, and change nothing in the directory.

@@ -15,7 +15,7 @@ const TOKEN: &str = "RAVE_TOKEN";
 /// What a guest needs to reach a host over TCP.
 #[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Network")]
-pub struct GuestArgs {
+pub struct DialingArgs {
     /// Speak TLS, and trust hosts whose certificate is of an authority in this PEM file.
     #[arg(long, value_name = "FILE")]
     tls_ca: Option<PathBuf>,
@@ -33,7 +33,7 @@ pub struct GuestArgs {
     token_file: Option<PathBuf>,
 }
 
-impl GuestArgs {
+impl DialingArgs {
     /// What opens the database at `location`.
     pub fn builder(&self, location: &Location) -> Result<Builder, Failure> {
         match location {
@@ -73,7 +73,7 @@ impl GuestArgs {
 /// What a host needs to listen over TCP.
 #[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Network")]
-pub struct HostArgs {
+pub struct ListeningArgs {
     /// Speak TLS with this certificate, in PEM, followed by those that lead to its authority.
     #[arg(long, value_name = "FILE", requires = "tls_key")]
     tls_cert: Option<PathBuf>,
@@ -88,7 +88,7 @@ pub struct HostArgs {
     tls_client_ca: Option<PathBuf>,
 }
 
-impl HostArgs {
+impl ListeningArgs {
     /// Where to listen, and how.
     pub fn transport(&self, address: &Address) -> Result<Arc<dyn Transport>, Failure> {
         match address {
