@@ -74,7 +74,8 @@ impl Condition {
             Self::Equals { key, value } => Self::Equals { key: absolute(key), value },
             Self::Unchanged { ranges, strip, digest } => Self::Unchanged {
                 ranges: ranges.iter().map(|range| range.within_prefix(prefix)).collect(),
-                strip: strip + prefix.len(),
+                // A peer may have named any number.
+                strip: strip.saturating_add(prefix.len()),
                 digest,
             },
         }
@@ -265,6 +266,16 @@ mod tests {
         assert_eq!(within(Condition::unchanged(KeyRange::all(), digest(&[("a", "1"), ("b", "2")]))), [0; 0]);
         assert_eq!(within(Condition::unchanged(KeyRange::all().gt("a"), digest(&[("b", "2")]))), [0; 0]);
         assert_eq!(within(Condition::unchanged(KeyRange::all(), digest(&[("!s!a", "1"), ("!s!b", "2")]))), [0]);
+    }
+
+    #[test]
+    fn a_condition_that_strips_more_than_there_is_can_be_prefixed() {
+        let condition =
+            Condition::Unchanged { ranges: vec![KeyRange::all()], strip: usize::MAX, digest: digest(&[("", "1")]) };
+        assert_eq!(
+            failed(&Batch::new().require(condition.within_prefix(b"!s!")), &[("!s!a", "1"), ("z", "2")]),
+            [0; 0]
+        );
     }
 
     #[test]
