@@ -123,12 +123,11 @@ impl Sublevel {
         if let Some(parent) = as_sublevel(&*root) {
             return parent.sublevel_with(names, options);
         }
-        let mut prefix = Vec::new();
-        extend_prefix(&mut prefix, names, options.separator)?;
+        let prefix = Self::prefix_of(names, options)?;
         Ok(Self {
             origin: origin_of(&*root),
             root,
-            prefix: prefix.into(),
+            prefix,
             path: names.iter().map(ToString::to_string).collect(),
             shared: Arc::new(Shared { parent: None, closed: AtomicBool::new(false), events: EventHub::new() }),
         })
@@ -159,6 +158,34 @@ impl Sublevel {
     /// What precedes every key of this sublevel in the root database, such as `!a!!b!`.
     pub fn prefix(&self) -> &Bytes {
         &self.prefix
+    }
+
+    /// What precedes every key of a sublevel with the path `names` in its root.
+    ///
+    /// Errors: as of [`new`](Self::new).
+    pub fn prefix_of(names: &[&str], options: SublevelOptions) -> Result<Bytes> {
+        let mut prefix = Vec::new();
+        extend_prefix(&mut prefix, names, options.separator)?;
+        Ok(prefix.into())
+    }
+
+    /// A batch for this sublevel as a batch for its root.
+    ///
+    /// Errors: `LEVEL_INVALID_PREFIX` if it names a sublevel that is not below this one.
+    pub fn batch_for_root(&self, batch: Batch) -> Result<Batch> {
+        batch.into_absolute(&self.origin, &self.prefix)
+    }
+
+    /// A clear of this sublevel as a clear of its root.
+    ///
+    /// Errors: as of [`batch_for_root`](Self::batch_for_root).
+    pub fn clear_for_root(&self, options: ClearOptions) -> Result<ClearOptions> {
+        Ok(ClearOptions {
+            range: options.range.within_prefix(&self.prefix),
+            except: options.except.iter().map(|range| range.within_prefix(&self.prefix)).collect(),
+            and_write: self.batch_for_root(options.and_write)?,
+            ..options
+        })
     }
 
     /// The names from the root to here.
@@ -215,7 +242,7 @@ impl AbstractLevel for Sublevel {
         self.check_open()?;
         let announced = self.shared.events.has_listeners() && !batch.writes_nothing();
         let announced = announced.then(|| Arc::new(batch.clone()));
-        self.root.write_opts(batch.into_absolute(&self.origin, &self.prefix)?, options).await?;
+        self.root.write_opts(self.batch_for_root(batch)?, options).await?;
         if let Some(batch) = announced {
             self.shared.events.emit(|| Event::Write(batch));
         }
@@ -224,13 +251,7 @@ impl AbstractLevel for Sublevel {
 
     async fn clear_opts(&self, options: ClearOptions) -> Result<()> {
         self.check_open()?;
-        let within = ClearOptions {
-            range: options.range.within_prefix(&self.prefix),
-            except: options.except.iter().map(|range| range.within_prefix(&self.prefix)).collect(),
-            and_write: options.and_write.clone().into_absolute(&self.origin, &self.prefix)?,
-            ..options.clone()
-        };
-        self.root.clear_opts(within).await?;
+        self.root.clear_opts(self.clear_for_root(options.clone())?).await?;
         self.shared.events.emit(|| Event::Clear(Arc::new(options)));
         Ok(())
     }
