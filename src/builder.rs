@@ -6,7 +6,7 @@ use crate::{
 };
 use rave_core::{Code, Error, EventHub, EventStream, Opener, Result, process_name};
 use rave_guest::{Guest, GuestOptions, RetryPolicy};
-use rave_host::{HostOptions, WriteHook};
+use rave_host::{HostOptions, Rate, WriteHook};
 use rave_transport::{Transport, wire::Limits};
 use std::{
     sync::Arc,
@@ -61,14 +61,15 @@ impl Builder {
     }
 
     pub(crate) fn with(opener: Option<Arc<dyn Opener>>, transport: Arc<dyn Transport>) -> Self {
+        let events = EventHub::new();
         Self {
             opener,
             transport,
             guest: GuestOptions::default(),
-            host: HostOptions::default(),
+            host: HostOptions { events: events.clone(), ..HostOptions::default() },
             open_timeout: Duration::from_secs(10),
             close_timeout: Duration::from_secs(5),
-            events: EventHub::new(),
+            events,
         }
     }
 
@@ -136,7 +137,8 @@ impl Builder {
         self
     }
 
-    /// Judges and observes every write while this process leads: its own and its guests'.
+    /// Judges and observes every write while this process leads: its own and its guests'. Other processes that lead do as
+    /// they were told, so all should be told the same.
     pub fn hook(mut self, hook: Arc<dyn WriteHook>) -> Self {
         self.host.hook = Some(hook);
         self
@@ -155,13 +157,20 @@ impl Builder {
         self
     }
 
-    /// The most guests served at once while this process leads; default 4096.
+    /// The most guests served at once while this process leads; default 4096. More are turned away, and are told why: they
+    /// try again from time to time.
     pub fn max_guests(mut self, guests: usize) -> Self {
         self.host.max_connections = guests;
         self
     }
 
-    /// The events of the handle to be, from its very beginning.
+    /// How much one guest may ask for while this process leads, before it is slowed down; default: as much as it likes.
+    pub fn guest_rate(mut self, rate: Rate) -> Self {
+        self.host.rate = rate;
+        self
+    }
+
+    /// The events of the handle to be, from its very beginning. While this process leads, its guests are among them.
     pub fn events(&self) -> EventStream {
         self.events.subscribe()
     }
@@ -198,7 +207,7 @@ impl Builder {
             match tokio::time::timeout(self.open_timeout, ready).await {
                 Ok(Phase::Ended(result)) => return Err(result.err().unwrap_or_else(Error::not_open)),
                 Ok(Phase::Open(_) | Phase::Opening(_)) => return Ok(level),
-                Err(_) => match *opening.borrow() {
+                Err(_) => match &*opening.borrow() {
                     Phase::Opening(Obstacle::Recovering) | Phase::Open(_) | Phase::Ended(_) => {}
                     Phase::Opening(obstacle) => return Err(self.too_late(obstacle)),
                 },
@@ -207,14 +216,17 @@ impl Builder {
     }
 
     /// The error when `open` has waited long enough.
-    fn too_late(&self, obstacle: Obstacle) -> Error {
+    fn too_late(&self, obstacle: &Obstacle) -> Error {
         let (address, waited) = (self.transport.address(), self.open_timeout);
         let Some(opener) = &self.opener else {
             return Error::new(
                 Code::DatabaseFailedOpen,
                 match obstacle {
                     Obstacle::Silent(pid) => {
-                        format!("{} listens at {address} and does not answer (waited {waited:?})", process_name(pid))
+                        format!("{} listens at {address} and does not answer (waited {waited:?})", process_name(*pid))
+                    }
+                    Obstacle::TurnedAway(why) => {
+                        format!("the host at {address} turned this process away: {why} (waited {waited:?})")
                     }
                     Obstacle::Nobody => format!("nobody serves a database at {address} (waited {waited:?})"),
                     _ => format!("{address} could not be reached within {waited:?}"),
@@ -228,10 +240,13 @@ impl Builder {
                 Obstacle::Held(pid) => format!(
                     "{place} is locked by {}, which does not serve it at {address} (waited {waited:?}); \
                      close the database there first",
-                    process_name(pid)
+                    process_name(*pid)
                 ),
                 Obstacle::Silent(pid) => {
-                    format!("{} leads {place} and does not answer at {address} (waited {waited:?})", process_name(pid))
+                    format!("{} leads {place} and does not answer at {address} (waited {waited:?})", process_name(*pid))
+                }
+                Obstacle::TurnedAway(why) => {
+                    format!("the leader of {place} turned this process away: {why} (waited {waited:?})")
                 }
                 Obstacle::Starting | Obstacle::Nobody | Obstacle::Recovering => {
                     format!("{place} could not be reached at {address} within {waited:?}")

@@ -27,7 +27,7 @@ pub(crate) enum Phase {
 }
 
 /// Why opening has not succeeded yet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Obstacle {
     /// Nothing is known yet.
     Starting,
@@ -37,6 +37,8 @@ pub(crate) enum Obstacle {
     Held(Option<u32>),
     /// Somebody listens and does not answer.
     Silent(Option<u32>),
+    /// Somebody leads and does not serve this process, for that reason.
+    TurnedAway(Arc<str>),
     /// This process has the lock and recovers the store.
     Recovering,
 }
@@ -69,6 +71,8 @@ impl Teller {
     /// Opening has not succeeded yet, because of this.
     fn obstacle(&self, obstacle: Obstacle) {
         self.phase.send_if_modified(|phase| match phase {
+            // Who was turned away and asks once more has been told why nevertheless.
+            Phase::Opening(Obstacle::TurnedAway(_)) if matches!(obstacle, Obstacle::Silent(_)) => false,
             Phase::Opening(old) if *old != obstacle => {
                 *old = obstacle;
                 true
@@ -254,8 +258,13 @@ impl Driver {
         self.teller.obstacle(Obstacle::Silent(connection.peer.pid));
         let teller = self.teller.clone();
         let lost = self.guest.run(connection, |leader| teller.role(Role::Guest { leader_pid: leader.pid })).await;
-        tracing::debug!(%lost, "the leader is gone");
         self.teller.role(Role::Electing);
+        if let Some(reason) = lost.turned_away {
+            tracing::warn!(address = self.transport.address(), reason, "this process was turned away");
+            self.teller.obstacle(Obstacle::TurnedAway(reason.into()));
+            return Input::TurnedAway;
+        }
+        tracing::debug!(%lost, "the leader is gone");
         Input::Lost { greeted: lost.greeted, served: lost.served || lost.left }
     }
 

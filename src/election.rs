@@ -36,6 +36,8 @@ pub(crate) enum Input {
         /// It had answered something else too, or it said that it leaves.
         served: bool,
     },
+    /// Of `Follow`: the leader does not serve this process, and has said so.
+    TurnedAway,
     /// Of `TryLock`: the lock is ours.
     Acquired,
     /// Of `TryLock`: somebody else has it.
@@ -93,6 +95,8 @@ const AT_ONCE: u32 = 3;
 const SHORT: Duration = Duration::from_millis(8);
 /// The longest pause when none has appeared for some seconds.
 const LONG: Duration = Duration::from_millis(100);
+/// The longest pause of one that a leader has turned away: it is not waited for.
+const TURNED_AWAY: Duration = Duration::from_secs(1);
 /// How many short pauses come before the long ones.
 const PATIENCE: u32 = 500;
 
@@ -124,6 +128,7 @@ impl Election {
             }
             // Somebody accepts and hangs up: do not spin.
             Input::Lost { .. } | Input::Held | Input::NobodyHome => self.pause(),
+            Input::TurnedAway => Step::Wait { min: TURNED_AWAY / 2, max: TURNED_AWAY },
             // What just failed will hardly work at once; let others try.
             Input::Deposed | Input::Failed => {
                 self.pauses = self.pauses.max(AT_ONCE + 3);
@@ -211,6 +216,14 @@ mod tests {
             let total: Duration = (0..100).map(|_| waits(&mut election, lost)).sum();
             assert!(total >= SHORT * 50, "{total:?}");
         }
+    }
+
+    #[test]
+    fn who_is_turned_away_does_not_knock_at_the_door_all_the_time() {
+        let mut election = Election::new(true);
+        assert!((0..3).all(|_| waits(&mut election, Input::TurnedAway) == TURNED_AWAY));
+        assert_eq!(election.step(Input::Waited), Step::Dial);
+        assert_eq!(election.step(Input::NobodyHome), Step::TryLock);
     }
 
     #[test]

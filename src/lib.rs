@@ -57,5 +57,5 @@ pub mod remote {
     //! [`Builder::guest`](crate::Builder::guest) reach one. [`Host`] and [`Guest`] are what both are made of.
     pub use crate::server::Server;
     pub use rave_guest::{Guest, GuestOptions};
-    pub use rave_host::{Host, HostOptions, HostStats};
+    pub use rave_host::{Host, HostOptions, HostStats, Rate, SublevelPath};
 }

@@ -1,6 +1,6 @@
 //! Hosting without an election.
 
-use rave_core::{AbstractLevel, Code, Error, LockAttempt, Opener, Result, process_name};
+use rave_core::{AbstractLevel, Code, Error, EventHub, EventStream, LockAttempt, Opener, Result, process_name};
 use rave_host::{GuardedLevel, Host, HostOptions, HostStats};
 use rave_transport::{Connect, Transport};
 use std::fmt;
@@ -30,6 +30,7 @@ pub struct Server {
     // Dropped first: the listener goes before the lock, which is the store's.
     host: Host,
     store: GuardedLevel,
+    events: EventHub,
 }
 
 impl fmt::Debug for Server {
@@ -60,11 +61,12 @@ impl Server {
         }
         // Made before the host, and so dropped after it if this future is dropped: the lock goes after the listener.
         let mut opening = locked.open();
+        let events = options.events.clone();
         let host = Host::start(transport.listen().await?, options);
         match opening.as_mut().await {
             Ok(store) => {
                 let store = host.serve(store);
-                Ok(Self { host, store })
+                Ok(Self { host, store, events })
             }
             Err(error) => {
                 // The store's failure is the one to tell.
@@ -74,9 +76,15 @@ impl Server {
         }
     }
 
-    /// The store as its guests see it, for use in this process beside them.
+    /// The whole store, for use in this process beside its guests.
     pub fn store(&self) -> &GuardedLevel {
         &self.store
+    }
+
+    /// That guests come and go, from now on. From the very beginning they are told by the
+    /// [`events`](HostOptions::events) of the options.
+    pub fn events(&self) -> EventStream {
+        self.events.subscribe()
     }
 
     /// How it fares.

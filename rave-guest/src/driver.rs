@@ -43,6 +43,8 @@ pub struct Disconnect {
     pub served: bool,
     /// The leader said that it leaves.
     pub left: bool,
+    /// The leader does not serve this guest, for the reason that it gave.
+    pub turned_away: Option<String>,
     /// Why, for people.
     pub reason: String,
 }
@@ -175,5 +177,6 @@ pub(crate) async fn drive(
     };
     linked.reason.clone_from(&reason);
     drop(linked);
-    Disconnect { greeted: greeted.is_none(), served, left, reason }
+    let turned_away = shared.lock().machine.turned_away().map(str::to_owned);
+    Disconnect { greeted: greeted.is_none(), served, left, turned_away, reason }
 }

@@ -18,13 +18,22 @@ use rave_transport::wire::message::SessionState;
 use std::{fmt, sync::Arc};
 use tokio::sync::watch;
 
-/// A write about to be applied, or just applied.
+/// A write about to be applied, or just applied. Its keys are those of the whole database, whoever writes and whatever part of
+/// it they see.
 #[derive(Clone, Copy, Debug)]
 pub enum HostWrite<'a> {
     /// A batch; a put or a delete is a batch of one.
     Batch(&'a Batch),
     /// A clear.
     Clear(&'a ClearOptions),
+}
+
+impl HostWrite<'_> {
+    /// Whether it is a batch of conditions alone, as a transaction that only reads commits: whoever may read may ask whether
+    /// they hold.
+    fn only_checks(&self) -> bool {
+        matches!(self, Self::Batch(batch) if batch.writes_nothing())
+    }
 }
 
 /// Vetoes or observes every write of a store, whoever makes it; not what rave-level writes for itself.
@@ -58,6 +67,11 @@ impl GuardedLevel {
     /// Guards `inner`.
     pub fn new(inner: Arc<dyn AbstractLevel>, read_only: bool, hook: Option<Arc<dyn WriteHook>>) -> Self {
         Self { inner, read_only, hook, failed: watch::Sender::new(None) }
+    }
+
+    /// The same for somebody who may only read.
+    pub(crate) fn for_reading(&self) -> Self {
+        Self { read_only: true, ..self.clone() }
     }
 
     /// Resolves when a write fails so that the store can no longer be trusted, with that failure.
@@ -148,7 +162,7 @@ impl GuardedLevel {
     }
 
     fn before(&self, write: HostWrite<'_>) -> Result<()> {
-        if self.read_only {
+        if self.read_only && !write.only_checks() {
             return Err(Error::new(Code::ReadOnly, "the database is served for reading only"));
         }
         match &self.hook {

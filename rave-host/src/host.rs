@@ -1,8 +1,11 @@
 //! Many connections: accepting, counting, leaving in good order.
 
-use crate::{GuardedLevel, WriteHook, serve::serve, sessions::Sessions};
-use rave_core::{AbstractLevel, Code, Error, Result};
-use rave_transport::{Listener, wire::Limits};
+use crate::{
+    GuardedLevel, Rate, SublevelPath, WriteHook, farewell, presence::Presence, rate::Allowances, serve::serve,
+    sessions::Sessions,
+};
+use rave_core::{AbstractLevel, Code, Error, EventHub, Result};
+use rave_transport::{Connection, Listener, wire::Limits};
 use std::{
     sync::{
         Arc,
@@ -17,18 +20,31 @@ use tokio::{
 
 /// How long after the opening of the store old sessions are forgotten first.
 const FIRST_LOOK: Duration = Duration::from_mins(1);
+/// Guests that are told at the same time why they are turned away; the connections of more are just closed.
+const TURNED_AWAY: usize = 64;
 
 /// How to serve.
 #[derive(Clone, Debug)]
 pub struct HostOptions {
-    /// Refuse all writes with `LEVEL_READONLY`.
+    /// Refuse all writes with `LEVEL_READONLY`, also those of this process. Guests whose
+    /// [`PeerIdentity::read_only`](rave_core::PeerIdentity::read_only) is set are refused theirs in any case.
     pub read_only: bool,
-    /// Judges every write.
+    /// Show guests this sublevel as if it were the whole database: keys without its prefix, and nothing else. This process
+    /// sees everything.
+    pub sublevel: Option<SublevelPath>,
+    /// Judges every write. It sees the keys of the whole database, also of what guests write to a sublevel that they take
+    /// for it.
     pub hook: Option<Arc<dyn WriteHook>>,
-    /// What one connection may cost.
+    /// What one connection may cost. Native guests know the largest frame and refuse a larger request by themselves. From
+    /// others it is answered with an error, if it tells which request it is, and then their connection ends.
     pub limits: Limits,
-    /// Connections served at once; more are turned away.
+    /// Connections served at once; more are turned away, and native guests are told why.
     pub max_connections: usize,
+    /// How much one peer may ask for before it is slowed down.
+    pub rate: Rate,
+    /// Where it is announced that guests come and go: [`Event::GuestConnected`](rave_core::Event::GuestConnected) and, for
+    /// each of those, [`Event::GuestDisconnected`](rave_core::Event::GuestDisconnected).
+    pub events: EventHub,
     /// How long leaving in good order may take before connections are cut.
     pub grace: Duration,
     /// Keep sessions, so that writes of native guests are applied exactly once. It costs a small record with each group of
@@ -45,9 +61,12 @@ impl Default for HostOptions {
     fn default() -> Self {
         Self {
             read_only: false,
+            sublevel: None,
             hook: None,
             limits: Limits::default(),
             max_connections: 4096,
+            rate: Rate::default(),
+            events: EventHub::new(),
             grace: Duration::from_secs(2),
             sessions: true,
             session_retention: Duration::from_hours(24),
@@ -81,6 +100,7 @@ pub(crate) struct Shared {
     pub(crate) guests: AtomicU64,
     pub(crate) operations: AtomicU64,
     pub(crate) sessions: Arc<Sessions>,
+    allowances: Allowances,
     pub(crate) since: Instant,
 }
 
@@ -130,6 +150,7 @@ impl Host {
             guests: AtomicU64::new(0),
             operations: AtomicU64::new(0),
             sessions: Arc::default(),
+            allowances: Allowances::default(),
             since: Instant::now(),
         });
         let (stop, stopped) = oneshot::channel();
@@ -191,8 +212,8 @@ async fn accept(
     mut stopped: oneshot::Receiver<oneshot::Sender<Result<()>>>,
     failing: watch::Sender<Option<Error>>,
 ) {
-    // Dropping the set cuts the connections.
-    let mut connections = JoinSet::new();
+    // Dropping the sets cuts the connections.
+    let (mut connections, mut turned_away) = (JoinSet::new(), JoinSet::new());
     let mut tending = Box::pin(tend(&shared));
     let done = loop {
         tokio::select! {
@@ -202,21 +223,19 @@ async fn accept(
                 Err(_) => return,
             },
             Some(_) = connections.join_next() => {}
+            Some(_) = turned_away.join_next() => {}
             () = &mut tending => {}
             accepted = listener.accept(), if failing.borrow().is_none() => match accepted {
                 Ok(connection) if connections.len() < shared.options.max_connections => {
-                    let shared = shared.clone();
-                    connections.spawn(async move {
-                        shared.guests.fetch_add(1, Ordering::Relaxed);
-                        let counted = Counted(&shared.guests);
-                        let peer = connection.peer.clone();
-                        if let Err(reason) = serve(connection, &shared).await {
-                            tracing::warn!(?peer, reason, "a guest's connection ended");
-                        }
-                        drop(counted);
-                    });
+                    connections.spawn(attend(connection, shared.clone()));
                 }
-                Ok(connection) => tracing::warn!(peer = ?connection.peer, "too many connections: a guest is turned away"),
+                Ok(connection) => {
+                    let error = too_many(&shared.options);
+                    tracing::debug!(peer = %connection.peer, %error, "a guest is turned away");
+                    if turned_away.len() < TURNED_AWAY {
+                        turned_away.spawn(farewell::turn_away(connection, error));
+                    }
+                }
                 Err(error) => {
                     tracing::error!(%error, "the listener failed");
                     failing.send_replace(Some(error));
@@ -224,7 +243,7 @@ async fn accept(
             },
         }
     };
-    drop(tending);
+    drop((tending, turned_away));
     shared.leaving.send_replace(true);
     let all_left = async { while connections.join_next().await.is_some() {} };
     if tokio::time::timeout(shared.options.grace, all_left).await.is_err() {
@@ -234,6 +253,20 @@ async fn accept(
     // No connection may hold the store beyond this point.
     shared.store.send_replace(None);
     let _ = done.send(listener.close().await);
+}
+
+/// Serves one guest. That it has come is told before anything else, so that it is also told when this never gets to run.
+fn attend(connection: Connection, shared: Arc<Shared>) -> impl Future<Output = ()> {
+    let presence = Presence::new(shared.clone(), connection.peer.clone());
+    async move {
+        let connection = shared.allowances.pace(connection, &shared.options.rate);
+        presence.ends(serve(connection, &shared).await);
+    }
+}
+
+fn too_many(options: &HostOptions) -> Error {
+    let message = format!("this host serves {} connections at once, and that many are there", options.max_connections);
+    Error::new(Code::Locked, message)
 }
 
 /// Forgets old sessions from time to time, once the store is open. Not at once: right after a failover guests are still
@@ -246,14 +279,5 @@ async fn tend(shared: &Shared) {
     loop {
         looks.tick().await;
         shared.forget_old_sessions().await;
-    }
-}
-
-/// Counts a guest out, also when its task is aborted.
-struct Counted<'a>(&'a AtomicU64);
-
-impl Drop for Counted<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }

@@ -21,6 +21,7 @@ mod iterators;
 mod session;
 mod writes;
 
+pub(crate) use greeting::rejection;
 pub use session::SessionId;
 
 use bytes::{Bytes, BytesMut};

@@ -3,7 +3,7 @@
 //! A request of a few bytes for each key could otherwise make a leader hold any number of large values, only to find that
 //! they fit no frame.
 
-use crate::{GuardedLevel, machine::convert::counted};
+use crate::{exposure::GuestLevel, machine::convert::counted};
 use rave_core::{AbstractLevel, Bytes, Code, Error, ReadOptions, Result, Snapshot};
 
 /// Keys of the first part, when the size of values is not known yet, and of any part at most.
@@ -16,7 +16,7 @@ const PART_BYTES: usize = 8 << 20;
 ///
 /// Errors: the values have more than `limit` bytes.
 pub(crate) async fn get_many(
-    store: &GuardedLevel,
+    store: &GuestLevel,
     keys: Vec<Bytes>,
     snapshot: Option<Snapshot>,
     limit: usize,

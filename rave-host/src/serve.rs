@@ -2,9 +2,12 @@
 
 use crate::{
     GuardedLevel,
+    exposure::GuestLevel,
+    farewell::part,
     host::Shared,
     machine::{Config, Machine, Outcome, SessionId, Work},
     many::get_many,
+    oversized::names_of,
     sessions::{self, Claim},
     snapshots::Snapshots,
 };
@@ -42,6 +45,8 @@ pub(crate) async fn serve(connection: Connection, shared: &Shared) -> Result<(),
         store = ready(shared) => store?,
         _ = leaving.wait_for(|leaving| *leaving) => return Ok(()),
     };
+    let store =
+        GuestLevel::new(&store, &peer, shared.options.sublevel.as_ref()).map_err(|error| error.full_message())?;
     let mut session = Session {
         machine: Machine::new(Config {
             pid: std::process::id(),
@@ -59,7 +64,7 @@ pub(crate) async fn serve(connection: Connection, shared: &Shared) -> Result<(),
     let mut input = BytesMut::new();
     // The guest says nothing more: it waits for answers, or it has gone.
     let mut ended = false;
-    tracing::debug!(?peer, "serving a guest");
+    tracing::debug!(%peer, "serving a guest");
     loop {
         // Everything that is there, then its answers, then more.
         let broken = receive(&mut session.machine, &mut decoder, &mut input);
@@ -94,10 +99,14 @@ pub(crate) async fn serve(connection: Connection, shared: &Shared) -> Result<(),
         if let Err(error) = writer.write_all_buf(session.machine.output()).await {
             return broken.and(lost(&error));
         }
-        broken?;
+        if let Err(reason) = broken {
+            part(&mut reader, &mut writer).await;
+            return Err(reason);
+        }
         if let Some(fault) = session.machine.fault() {
-            let _ = writer.shutdown().await;
-            return Err(fault.to_owned());
+            let fault = fault.to_owned();
+            part(&mut reader, &mut writer).await;
+            return Err(fault);
         }
         if left || session.machine.is_finished() {
             // Half-closing lets the guest read the answers before it sees the end.
@@ -162,7 +171,14 @@ fn receive(machine: &mut Machine, decoder: &mut FrameDecoder, input: &mut BytesM
         match request {
             Ok(request) => machine.receive(request),
             Err(FrameError::Malformed { tag, id: Some(id), seq, reason }) if machine.refuse(tag, id, seq, &reason) => {}
-            Err(error) => return Err(error.to_string()),
+            Err(error) => {
+                if let FrameError::TooLarge { .. } = &error
+                    && let Some((tag, id, seq)) = names_of(input)
+                {
+                    machine.refuse(tag, id, seq, &error.to_string());
+                }
+                return Err(error.to_string());
+            }
         }
     }
 }
@@ -173,7 +189,7 @@ struct Session {
     snapshots: Snapshots,
     /// The guest's session, if it has one.
     claim: Option<Claim>,
-    store: GuardedLevel,
+    store: GuestLevel,
 }
 
 impl Session {
@@ -222,14 +238,14 @@ impl Session {
                 };
                 // A newer connection waits until what is told here is written.
                 let _turn = claim.turn().await?;
-                Outcome::Resumed(resume(&self.store, &session, next, durable).await)
+                Outcome::Resumed(resume(self.store.whole(), &session, next, durable).await)
             }
             Work::Forget => {
                 if let Some(claim) = &self.claim
                     && !self.store.manifest().read_only
                 {
                     let forgotten =
-                        self.store.write_internal([sessions::forget(claim.session())].into_iter().collect());
+                        self.store.whole().write_internal([sessions::forget(claim.session())].into_iter().collect());
                     // Whatever becomes of it: it is forgotten later.
                     let _ = forgotten.await;
                 }

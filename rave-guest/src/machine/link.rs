@@ -20,6 +20,7 @@ impl<T> Machine<T> {
         self.output.clear();
         self.leaving = false;
         self.parting = false;
+        self.turned_away = None;
         self.link = Link::Greeting { welcome: None };
         let hello = message::Hello {
             version: PROTOCOL_VERSION,
@@ -142,10 +143,14 @@ impl<T> Machine<T> {
         let Link::Greeting { welcome } = &mut self.link else { return };
         let welcome = welcome.take();
         if let Some(code) = welcome.as_ref().and_then(|welcome| welcome.error.as_deref()) {
-            // Something else than the session itself will pass.
             match Code::from_name(code) {
                 Some(Code::Session | Code::Corruption) => self.renew(),
-                _ => self.stuck = Some("the leader cannot tell how far it got"),
+                // Something else than the session itself will pass.
+                _ => {
+                    let message = welcome.as_ref().and_then(|welcome| welcome.message.clone());
+                    self.turned_away = Some(message.unwrap_or_else(|| code.to_owned()));
+                    self.stuck = Some("the leader turned this guest away");
+                }
             }
             return;
         }

@@ -165,6 +165,8 @@ pub struct Machine<T> {
     unanswered_writes: usize,
     /// Why the connection is of no use any more.
     stuck: Option<&'static str>,
+    /// Why the leader does not serve this guest, by what it said last.
+    turned_away: Option<String>,
     /// Operations that somebody waits for.
     awaited: usize,
     iterators: Iterators,
@@ -196,6 +198,7 @@ impl<T> Machine<T> {
             apart: 0,
             unanswered_writes: 0,
             stuck: None,
+            turned_away: None,
             awaited: 0,
             iterators: Iterators::default(),
             snapshots: Snapshots::default(),
@@ -322,6 +325,11 @@ impl<T> Machine<T> {
     /// Why the connection is of no use any more, if so: a legacy leader does not answer a write, or the session was refused.
     pub fn is_stuck(&self) -> Option<&'static str> {
         self.stuck
+    }
+
+    /// Why the leader did not serve this guest, if it answered the last greeting with that.
+    pub fn turned_away(&self) -> Option<&str> {
+        self.turned_away.as_deref()
     }
 
     /// Takes everything out that is on its way, in order of submission, to be executed elsewhere.

@@ -1,6 +1,7 @@
 //! The greeting of a native guest, and what it is told of the leader and of its session.
 
 use super::{Machine, Waiting, Work, session};
+use bytes::BytesMut;
 use rave_core::Error;
 use rave_transport::wire::{
     PROTOCOL_VERSION, Response,
@@ -59,17 +60,21 @@ impl Machine {
 
     /// The guest's session is refused.
     pub(super) fn turn_away(&mut self, version: u32, error: &Error) {
-        let message = error.full_message();
-        let welcome = Welcome {
-            version: version.min(PROTOCOL_VERSION),
-            pid: Some(self.config.pid),
-            error: Some(error.code().as_str().to_owned()),
-            message: Some(message.clone()),
-            ..Welcome::default()
-        };
-        self.send(&Response::Welcome(welcome));
-        // A guest takes the answer to what it asks behind its greeting for the end of the greeting.
-        self.send(&Response::GetManyCallback(GetManyCallback::default()));
-        self.fault = Some(message);
+        rejection(self.config.pid, version, error, &mut self.output);
+        self.fault = Some(error.full_message());
     }
+}
+
+/// What a guest is told that is not served, by the process `pid`.
+pub(crate) fn rejection(pid: u32, version: u32, error: &Error, out: &mut BytesMut) {
+    let welcome = Welcome {
+        version: version.min(PROTOCOL_VERSION),
+        pid: Some(pid),
+        error: Some(error.code().as_str().to_owned()),
+        message: Some(error.full_message()),
+        ..Welcome::default()
+    };
+    Response::Welcome(welcome).encode(out);
+    // A guest takes the answer to what it asks behind its greeting for the end of the greeting.
+    Response::GetManyCallback(GetManyCallback::default()).encode(out);
 }
