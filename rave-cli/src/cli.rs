@@ -4,6 +4,7 @@ use crate::{
     failure::Failure,
     network,
     place::{self, StoreKind},
+    policies::PolicyArgs,
 };
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use rave_level::{Builder, Location, RetryPolicy, encoding::TextEncoding, transport::Address};
@@ -387,6 +388,8 @@ pub struct HostArgs {
     /// Refuse writes, and change nothing in the directory.
     #[arg(long)]
     pub read_only: bool,
+    #[command(flatten)]
+    pub policies: PolicyArgs,
     #[command(flatten)]
     pub format: FormatArgs,
 }

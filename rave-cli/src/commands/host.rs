@@ -3,17 +3,17 @@
 use crate::{
     cli::{Format, HostArgs},
     failure::Failure,
+    guests::line_of,
     interrupt::Interrupt,
     output::Output,
 };
-use rave_level::{
-    Location, Opener, leveldb,
-    remote::{HostOptions, Server},
-    sled,
-    transport::Address,
-};
+use futures::{FutureExt, StreamExt};
+use rave_level::{Event, Location, Opener, leveldb, remote::Server, sled, transport::Address};
 use serde_json::json;
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
+
+/// How long the last events may take to be written.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// `host DB --listen ADDRESS`
 pub async fn run(args: HostArgs) -> Result<(), Failure> {
@@ -30,23 +30,24 @@ pub async fn run(args: HostArgs) -> Result<(), Failure> {
         location => location.opener()?,
     };
     let transport = args.network.transport(&args.listen)?;
-    let options = HostOptions { read_only: args.read_only, ..HostOptions::default() };
+    let options = args.policies.options(args.read_only);
+    let mut events = options.events.subscribe();
     let server = tokio::select! {
         started = Server::start(&*opener, &*transport, options) => started?,
         () = interrupt.wait() => return Ok(()),
     };
     let mut output = Output::stdout();
+    let format = args.format.chosen();
     let address = match &args.listen {
         // With the port that port 0 has become.
         Address::Tcp(_) => transport.address(),
         address => address.to_string(),
     };
-    let line = match args.format.chosen() {
+    let listening = match format {
         Format::Json => json!({"event": "listening", "address": address}).to_string(),
         Format::Text => format!("listening at {address}"),
     };
-    output.buffer().extend_from_slice(line.as_bytes());
-    output.buffer().push(b'\n');
+    say(&mut output, &listening);
     let outcome = loop {
         tokio::select! {
             biased;
@@ -54,9 +55,30 @@ pub async fn run(args: HostArgs) -> Result<(), Failure> {
             error = server.failure() => break Err(Failure::from(error)),
             // That nobody reads it is no reason not to serve.
             () = output.offer(), if !output.is_empty() => {}
+            Some(event) = events.next(), if args.policies.events => tell(&mut output, &event, format),
         }
     };
     let shut_down = server.shutdown().await;
+    if args.policies.events {
+        while let Some(Some(event)) = events.next().now_or_never() {
+            tell(&mut output, &event, format);
+        }
+        let _ = tokio::time::timeout(LAST_WORDS, output.finish()).await;
+    }
     outcome?;
     Ok(shut_down?)
+}
+
+fn say(output: &mut Output, line: &str) {
+    output.buffer().extend_from_slice(line.as_bytes());
+    output.buffer().push(b'\n');
+}
+
+fn tell(output: &mut Output, event: &Event, format: Format) {
+    let Some(line) = line_of(event, format) else { return };
+    if output.is_full() {
+        tracing::warn!("nobody reads what is told: {line}");
+    } else {
+        say(output, &line);
+    }
 }
