@@ -3,7 +3,7 @@
 //! What sled leaves open is settled here: a panic of its ends the operation and not the process, and
 //! [`close`](Engine::close) returns only when no thread of sled's has the files any more.
 
-use crate::{Options, directory, error};
+use crate::{Options, directory, error, witness::Witness};
 use bytes::Bytes;
 use rave_core::{Code, Error, KeyRange, Operation, Result};
 use std::{
@@ -14,7 +14,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     thread,
@@ -26,10 +26,23 @@ const DYING: Duration = Duration::from_secs(5);
 /// How long sled may keep a file that it should have closed. Cutting off the end of a large file can take a while.
 const CLOSING: Duration = Duration::from_secs(60);
 
+/// The tree for what is kept besides the entries, and the key of the number of the last flush in it.
+const OWN_TREE: &str = "rave-sled";
+const FLUSHED: &str = "flushed";
+
+/// The flushes of a database are numbered.
+struct Flushes {
+    last: u64,
+    witness: Witness,
+}
+
 /// An open sled database. Clones are the same one.
 #[derive(Clone)]
 pub(crate) struct Engine {
     db: sled::Db,
+    /// What is kept besides the entries: the number of the last flush.
+    own: sled::Tree,
+    flushes: Arc<Mutex<Flushes>>,
     directory: Arc<PathBuf>,
     /// Set by a panic: what sled has in memory may be anything by now.
     broken: Arc<AtomicBool>,
@@ -54,18 +67,25 @@ impl Engine {
             .cache_capacity(options.cache_bytes)
             .segment_size(options.segment_bytes)
             .use_compression(false);
-        let opened = match catch_unwind(AssertUnwindSafe(|| config.open())) {
+        let opened = catch_unwind(AssertUnwindSafe(|| {
+            let db = config.open()?;
+            let own = db.open_tree(OWN_TREE)?;
+            let flushed = own.get(FLUSHED)?;
+            Ok((db, own, flushed))
+        }));
+        let opened = match opened {
             Ok(opened) => opened.map_err(|error| error::failed("opening", directory, error)),
             Err(_) => Err(error::panicked("opening", directory)),
         };
-        match opened {
-            Ok(db) => Ok(Self { db, directory: Arc::new(directory.to_owned()), broken: Arc::default() }),
-            Err(error) => {
-                drop(config);
-                wait_until_closed(directory, CLOSING)?;
-                Err(error)
-            }
+        let opened = opened.and_then(|(db, own, flushed)| {
+            let last = flushed.and_then(|number| Some(u64::from_be_bytes((*number).try_into().ok()?))).unwrap_or(0);
+            let flushes = Arc::new(Mutex::new(Flushes { last, witness: Witness::open(directory, last)? }));
+            Ok(Self { db, own, flushes, directory: Arc::new(directory.to_owned()), broken: Arc::default() })
+        });
+        if opened.is_err() {
+            wait_until_closed(directory, CLOSING)?;
         }
+        opened
     }
 
     /// The directory.
@@ -145,8 +165,18 @@ impl Engine {
     }
 
     /// Hands all that was applied to the operating system. Blocks for as long as that takes the disk.
+    ///
+    /// Requires: nothing is applied meanwhile.
     pub(crate) fn flush(&self) -> Result<()> {
-        self.guard("writing to", || self.db.flush()).map(drop)
+        let mut flushes = self.flushes.lock().unwrap_or_else(PoisonError::into_inner);
+        let number = flushes.last + 1;
+        self.guard("writing to", || {
+            // Behind the writes that it is of, so that where it is recovered they are.
+            self.own.insert(FLUSHED, &number.to_be_bytes())?;
+            self.db.flush()
+        })?;
+        flushes.last = number;
+        flushes.witness.note(number)
     }
 
     /// Closes the database, and waits until sled has let go of its files.
@@ -155,8 +185,9 @@ impl Engine {
     ///
     /// Requires: no other clone is left.
     pub(crate) fn close(self) -> Result<()> {
-        let Self { db, directory, broken: _ } = self;
-        if catch_unwind(AssertUnwindSafe(|| drop(db))).is_err() {
+        let Self { db, own, flushes, directory, broken: _ } = self;
+        drop(flushes);
+        if catch_unwind(AssertUnwindSafe(|| drop((own, db)))).is_err() {
             tracing::error!(directory = %directory.display(), "sled panicked while it was closing");
         }
         if wait_until_closed(&directory, CLOSING)? {

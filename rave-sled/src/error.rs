@@ -1,7 +1,7 @@
 //! The engine's failures in the words of this workspace.
 
 use rave_core::{Code, Error};
-use std::path::Path;
+use std::{io, path::Path};
 
 /// `attempt` (such as "reading") on the database in `directory` failed.
 pub(crate) fn failed(attempt: &str, directory: &Path, error: sled::Error) -> Error {
@@ -29,4 +29,9 @@ pub(crate) fn panicked(attempt: &str, directory: &Path) -> Error {
     let place = directory.display();
     let why = "the engine met data it cannot handle; its files are damaged, or this is a defect of sled's";
     Error::new(Code::Corruption, format!("{attempt} {place}: {why}"))
+}
+
+/// `attempt` (such as "reading") on the file at `path` failed.
+pub(crate) fn io_failed(attempt: &str, path: &Path, error: io::Error) -> Error {
+    Error::io(format!("{attempt} {}", path.display()), error)
 }

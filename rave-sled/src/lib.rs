@@ -30,6 +30,7 @@ mod options;
 mod owner;
 mod store;
 mod touched;
+mod witness;
 
 pub use opener::SledDb;
 pub use options::Options;

@@ -3,6 +3,8 @@
 mod bad_input;
 mod child;
 mod conformance;
+mod damage;
+mod full;
 mod handover;
 mod kills;
 
