@@ -4,7 +4,7 @@
 //! letter; and whatever a trait asks of its implementors is in the guide too, so that a new method does not go past it.
 
 use crate::{command::root, licences};
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use std::{collections::BTreeMap, path::Path};
 
 struct Guide {
@@ -75,6 +75,23 @@ pub fn check(files: &[std::path::PathBuf], faults: &mut Vec<String>) -> Result<(
                     .for_each(|method| fault(format!("does not name the method `{method}` of {name}"))),
             }
         }
+    }
+    Ok(())
+}
+
+/// Shows the files in the guides as the crates have them now, each where it is shown already.
+pub fn write() -> Result<()> {
+    for guide in GUIDES {
+        let mut text = read(Path::new(guide.path))?;
+        for (path, old) in shown_files(&text).map_err(|fault| anyhow!("{}: {fault}", guide.path))? {
+            let new = read(&Path::new("examples").join(guide.package).join(&path))?;
+            let block = |code: &str| format!("**`{path}`**\n\n```rust\n{code}```\n");
+            if !text.contains(&block(&old)) {
+                anyhow::bail!("{}: {path} comes in several parts; mend those by hand", guide.path);
+            }
+            text = text.replace(&block(&old), &block(&new));
+        }
+        std::fs::write(root().join(guide.path), text).context(guide.path)?;
     }
     Ok(())
 }

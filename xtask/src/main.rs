@@ -34,6 +34,8 @@ enum Chore {
     Bench(bench::Options),
     /// Run the conformance suite on every store through every view of it, and print what came of it as a table.
     Conformance(conformance::Options),
+    /// Write the files of the guides' crates into the guides, where those show them.
+    Guides,
     /// Check against the JavaScript modules: the same files, the same sockets, the same groups of processes.
     Interop(interop::Options),
     /// Simulate groups of processes with faults: `--seeds N`, `--seed S` to replay one, `--minutes M`, `--threads T`.
@@ -47,6 +49,7 @@ fn main() -> Result<ExitCode> {
         Chore::Ci(options) => ci::run(&options),
         Chore::Bench(options) => bench::run(&options),
         Chore::Conformance(options) => conformance::run(&options),
+        Chore::Guides => guides::write().map(|()| ExitCode::SUCCESS),
         Chore::Interop(options) => interop::run(&options),
         Chore::Sim(options) => sim::run(&options),
         Chore::Torture(options) => torture::run(&options),

@@ -268,3 +268,53 @@ impl Drop for AppendLevel {
         state.files = None;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rave_level::FileLockAttempt;
+    use std::path::Path;
+
+    fn lock(directory: &Path) -> Option<FileLock> {
+        match FileLock::try_acquire(&directory.join("LOCK")).unwrap() {
+            FileLockAttempt::Acquired(lock) => Some(lock),
+            FileLockAttempt::Held { .. } => None,
+        }
+    }
+
+    fn open(directory: &Path) -> AppendLevel {
+        AppendLevel::open(directory.join("log"), lock(directory).unwrap()).unwrap()
+    }
+
+    #[tokio::test]
+    async fn closing_waits_for_the_disk_and_then_releases_the_lock() {
+        let folder = tempfile::tempdir().unwrap();
+        let level = open(folder.path());
+        let pending = level.write_now(Batch::new().put("a", "1"), true).unwrap().unwrap();
+        for _ in 0..2 {
+            tokio::select! {
+                biased;
+                _ = level.close() => panic!("somebody still waits for the disk"),
+                _ = std::future::ready(()) => {}
+            }
+            assert_eq!(level.write_now(Batch::new(), true).map(drop).unwrap_err().code(), Code::DatabaseNotOpen);
+            assert!(lock(folder.path()).is_none());
+        }
+        level.sync(pending).await.unwrap();
+        level.close().await.unwrap();
+        assert_eq!(open(folder.path()).view(None).unwrap().size(), 1);
+    }
+
+    #[tokio::test]
+    async fn nothing_is_written_behind_what_may_not_be_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let level = open(folder.path());
+        let write = async || level.write_opts(Batch::new().put("a", "1"), WriteOptions::synced()).await;
+        write().await.unwrap();
+        level.0.state.lock().sync_failed(io::ErrorKind::Other.into());
+        assert_eq!(write().await.unwrap_err().code(), Code::Io);
+        // Whoever opens it next sees what is really there.
+        drop(level);
+        assert_eq!(open(folder.path()).view(None).unwrap().size(), 1);
+    }
+}

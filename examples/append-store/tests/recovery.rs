@@ -131,7 +131,7 @@ async fn the_lock_is_held_as_long_as_the_store_is_open() {
 }
 
 #[tokio::test]
-async fn closing_waits_for_the_disk() {
+async fn closing_amid_writes_loses_none_that_was_acknowledged() {
     let folder = tempfile::tempdir().unwrap();
     let db = open(folder.path()).await.unwrap();
     let writes: Vec<_> = (0..20)
