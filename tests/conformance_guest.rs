@@ -54,3 +54,39 @@ mod ipc {
 
     rave_core::conformance!(guest_over_ipc, over_ipc);
 }
+
+#[cfg(feature = "tcp")]
+mod tcp {
+    use super::*;
+    use rave_level::transport::{Access, TcpAddress, TcpTransport, Token, Tokens};
+
+    async fn over_tcp() -> Harness {
+        // With a token, so that it works where the system does not tell whose sockets are.
+        let token = Token::generate().unwrap();
+        let tokens = Tokens::new().with("guest", Access::ReadWrite, &token).unwrap();
+        over(TcpTransport::at(TcpAddress::new("127.0.0.1", 0)).tokens(tokens).token(token)).await
+    }
+
+    rave_core::conformance!(guest_over_tcp, over_tcp);
+}
+
+#[cfg(feature = "tls")]
+#[path = "../rave-transport/tests/tcp/pki.rs"]
+mod pki;
+
+#[cfg(feature = "tls")]
+mod tls {
+    use super::*;
+    use rave_level::transport::{TcpAddress, TcpTransport, TlsGuest, TlsHost};
+
+    async fn over_tls() -> Harness {
+        let authority = pki::Authority::new();
+        let (host, guest) = (authority.issue("host", &["127.0.0.1"]), authority.issue("guest", &[]));
+        let transport = TcpTransport::at(TcpAddress::new("127.0.0.1", 0))
+            .tls_host(TlsHost::new(host.cert, host.key).unwrap().client_ca(authority.ca()).unwrap())
+            .tls_guest(TlsGuest::trusting(authority.ca()).unwrap().certificate(guest.cert, guest.key).unwrap());
+        over(transport).await
+    }
+
+    rave_core::conformance!(guest_over_tls, over_tls);
+}

@@ -15,6 +15,7 @@ mod admission;
 mod file;
 mod greeting;
 mod guest;
+mod knocks;
 mod listener;
 mod owner;
 mod pace;

@@ -135,7 +135,7 @@ pub fn rave() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_rave"));
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     // Whatever the caller's environment is like, output is the same.
-    command.env_remove("RAVE_LOG").env_remove("RUST_LOG").env("NO_COLOR", "1");
+    command.env_remove("RAVE_LOG").env_remove("RUST_LOG").env_remove("RAVE_TOKEN").env("NO_COLOR", "1");
     command
 }
 
@@ -263,7 +263,12 @@ impl Exec {
     }
 
     pub fn with(db: &Path, options: &[&str]) -> Self {
-        let process = Process::spawn(rave().stdin(Stdio::piped()).arg("exec").arg(db).args(options));
+        Self::of(rave(), db, options)
+    }
+
+    /// The same with a command that runs `rave`.
+    pub fn of(mut command: Command, db: &Path, options: &[&str]) -> Self {
+        let process = Process::spawn(command.stdin(Stdio::piped()).arg("exec").arg(db).args(options));
         let (input, output, errors) = {
             let mut child = process.child();
             (child.stdin.take(), child.stdout.take().unwrap(), child.stderr.take().unwrap())

@@ -3,6 +3,7 @@
 use super::{
     TcpTransport,
     greeting::{self, Answer, Greeted},
+    knocks::Knocks,
     owner::{self, Owner},
     stream::Stream,
     token::{Access, Tokens},
@@ -34,6 +35,7 @@ pub(super) struct Admission {
     tokens: Option<Arc<Tokens>>,
     #[cfg(feature = "tls")]
     tls: Option<crate::TlsHost>,
+    knocks: Knocks,
     /// Room for guests.
     room: Arc<Semaphore>,
     /// When it was told last that somebody was turned away, and how many were since.
@@ -46,6 +48,7 @@ impl Admission {
             tokens: transport.tokens.clone(),
             #[cfg(feature = "tls")]
             tls: transport.tls_host.clone(),
+            knocks: Knocks::default(),
             room: Arc::new(Semaphore::new(transport.max_connections)),
             told: Mutex::default(),
         }
@@ -54,6 +57,7 @@ impl Admission {
     /// Lets a guest in, or tells why not, to the guest too where it can understand that.
     pub(super) async fn admit(&self, stream: TcpStream) -> Result<Connection, String> {
         let address = stream.peer_addr().map_err(|error| format!("it left at once: {error}"))?;
+        self.knocks.turn(address.ip()).await;
         let known = |error: io::Error| format!("{address}: {error}");
         let (mut stream, certified) = self.secured(stream).await.map_err(known)?;
         let greeted = greeting::greeted(&mut stream).await.map_err(known)?;

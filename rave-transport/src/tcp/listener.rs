@@ -4,6 +4,7 @@
 //! - who is slow to say who it is has a deadline, and holds up nobody;
 //! - there is a bound on those who have not said it yet, and at the bound the oldest of them has to go: an honest guest
 //!   needs milliseconds, so it is never the oldest for long;
+//! - a machine that goes on knocking has to wait between its knocks, so that they leave the processor to others;
 //! - guests that were let in are counted apart.
 
 use super::{TcpTransport, admission::Admission, socket};
