@@ -18,6 +18,12 @@ pub fn root() -> PathBuf {
 pub fn cargo(arguments: &[&str]) -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.args(arguments).current_dir(root());
+    // What the cargo that runs this has told about xtask. Build scripts watch these variables, ring's for one, and would have
+    // everything behind them built anew whenever a person and this program take turns.
+    let about_xtask = |name: &str| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_");
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_str().is_some_and(about_xtask)) {
+        command.env_remove(name);
+    }
     command
 }
 

@@ -67,7 +67,7 @@ impl Report {
             // Every pair is there: what a run leaves out, it leaves out as a whole row or column.
             let row = stores
                 .iter()
-                .map(|store| in_row(store).map_or_else(String::new, |cell| counts(cell).replacen(", ", "\n", 1)));
+                .map(|store| in_row(store).map_or_else(String::new, |cell| counts(cell).replace(", ", "\n")));
             table.add_row([view.clone()].into_iter().chain(row));
         }
         table.column_iter_mut().skip(1).for_each(|column| column.set_cell_alignment(CellAlignment::Right));
@@ -96,8 +96,10 @@ impl Report {
         if !views.is_empty() {
             writeln!(f, "\nrefused, as the manifest declares it; by number of cases:")?;
         }
+        let all = self.names(|cell| &cell.view).len();
         for ((store, told), views) in views {
-            writeln!(f, "  {store}: {told} ({})", views.join(", "))?;
+            let views = if views.len() == all { "every view".to_owned() } else { views.join(", ") };
+            writeln!(f, "  {store}: {told} ({views})")?;
         }
         Ok(())
     }
@@ -154,12 +156,17 @@ fn case(done: &Done) -> Value {
 
 /// Where a whole cell fails, this many of its cases tell why.
 const TOLD: usize = 10;
+/// So much of a line is shown; all of it is in the JSON.
+const WIDTH: usize = 500;
 
 fn failures(cell: &Cell, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     let bad: Vec<_> = cell.results.iter().filter(|done| is_bad(&done.outcome)).collect();
     for done in bad.iter().take(TOLD) {
         writeln!(f, "\nFAILED: {cell}, {}", done.case)?;
-        message(done).lines().try_for_each(|line| writeln!(f, "  {line}"))?;
+        for line in message(done).lines() {
+            let shown: String = line.chars().take(WIDTH).collect();
+            writeln!(f, "  {shown}{}", if shown.len() < line.len() { " …" } else { "" })?;
+        }
         let Cell { store, view, .. } = cell;
         writeln!(f, "  again: cargo xtask conformance --store {store} --view {view} --case {}", done.case)?;
     }

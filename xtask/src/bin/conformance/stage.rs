@@ -32,6 +32,8 @@ pub async fn harness(view: View, database: Database) -> Result<Harness> {
         View::Typed => on(ThroughTyped(database)).await,
         View::OverMemory => on(Hosted::over_memory(database)).await,
         View::OverIpc => on(Hosted::over_ipc(database)?).await,
+        View::OverTcp => on(Hosted::over_tcp(database)).await,
+        View::OverTls => on(Hosted::over_tls(database)?).await,
         View::OverStdio => on(Hosted::over_stdio(database)?).await,
         View::FacadeLeader => on(Leader(database)).await,
         View::FacadeGuest => on(Follower::new(database)).await,

@@ -7,6 +7,7 @@ use clap::ValueEnum;
 use rave_level::{
     AbstractLevel, LockAttempt, MemoryOpener, Opener,
     leveldb::{LevelDb, rusty::RustyLevelDb},
+    sled::SledDb,
     transport::IpcTransport,
 };
 use std::{
@@ -24,6 +25,8 @@ pub enum Store {
     Leveldb,
     /// The engine on the crate `rusty-leveldb`.
     LeveldbRusty,
+    /// On the engine `sled`.
+    Sled,
     /// The one that `docs/custom-store.md` builds, on one append-only file.
     Append,
 }
@@ -34,7 +37,7 @@ pub struct Database {
     pub opener: Part<dyn Opener>,
     /// Its directory. One in memory leaves it empty, and only meets others there.
     pub path: PathBuf,
-    _folder: Arc<TempDir>,
+    folder: Arc<TempDir>,
 }
 
 impl Database {
@@ -49,9 +52,10 @@ impl Database {
             }
             Store::Leveldb => Arc::new(LevelDb::new(&path)),
             Store::LeveldbRusty => Arc::new(RustyLevelDb::new(&path)),
+            Store::Sled => Arc::new(SledDb::new(&path)),
             Store::Append => Arc::new(AppendStore::new(&path)),
         };
-        Ok(Self { opener: Part(opener), path, _folder: Arc::new(folder) })
+        Ok(Self { opener: Part(opener), path, folder: Arc::new(folder) })
     }
 
     /// Opens it for this process alone.
@@ -60,6 +64,11 @@ impl Database {
             LockAttempt::Acquired(locked) => Ok(locked.open().await?),
             LockAttempt::Held { .. } => bail!("{} is locked although it was closed", self.opener.location()),
         }
+    }
+
+    /// A place for a file that goes with the database and is none of its own.
+    pub fn beside(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
     }
 
     /// Where the processes that share it meet.

@@ -94,7 +94,7 @@ fn what_is_good_is_counted() {
     assert_counts(&report, &["2 passed, ", "0 passed, 2 refused, ", "1 passed, 1 known to fail, "]);
     let text = report.to_string();
     for part in [
-        "  poor: writes in 2 (test)",
+        "  poor: writes in 2 (every view)",
         "  iterator::an_empty_level_has_no_entries: somebody else is here (known × test)",
         "3 cells, 6 cases, 0 failed",
     ] {

@@ -15,6 +15,10 @@ pub enum View {
     OverMemory,
     /// … over a local socket.
     OverIpc,
+    /// … over TCP, between processes of one user on one machine.
+    OverTcp,
+    /// … over TCP with TLS and a token, as between machines.
+    OverTls,
     /// … over stdin and stdout of a child process, as `docs/custom-transport.md` builds it.
     OverStdio,
     /// A shared handle that leads.
