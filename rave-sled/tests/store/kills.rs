@@ -59,6 +59,27 @@ async fn step(db: &Db, task: usize, number: u64) -> rave_core::Result<()> {
     }
 }
 
+/// Reads without an end what others write, and tells it: whatever anybody was told must be there for good.
+async fn tell_what_is_read(db: Db) {
+    for round in 0_u64.. {
+        for task in 0..TASKS {
+            let counter = format!("{task} n");
+            let found = match round % 3 {
+                0 => db.get(&counter).await.unwrap(),
+                1 => db.get_many(vec!["other", &counter]).await.unwrap().remove(1),
+                _ => {
+                    let range = KeyRange::prefix(format!("{task} "));
+                    let entries = db.all(range).await.unwrap();
+                    entries.into_iter().find(|entry| entry.key == counter).map(|entry| entry.value)
+                }
+            };
+            if let Some(found) = found {
+                child::tell(&format!("{task} {}", number(&found)));
+            }
+        }
+    }
+}
+
 /// Not a test by itself: the process that is killed.
 #[test]
 fn child_writes() {
@@ -77,14 +98,16 @@ fn child_writes() {
                 }
             })
         });
-        futures::future::join_all(tasks).await;
+        futures::future::join(tell_what_is_read(db.clone()), futures::future::join_all(tasks)).await;
     });
 }
 
-/// Takes note of what the child was told to be written.
+/// Takes note of what the child was told: that it was written, or what was read.
 fn note(line: &str, acknowledged: &mut BTreeMap<usize, u64>) {
     if let Some((task, number)) = line.split_once(' ') {
-        acknowledged.insert(task.parse().unwrap(), number.parse().unwrap());
+        let (task, number) = (task.parse().unwrap(), number.parse().unwrap());
+        let so_far = acknowledged.entry(task).or_insert(number);
+        *so_far = number.max(*so_far);
     }
 }
 
