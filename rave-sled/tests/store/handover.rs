@@ -1,7 +1,10 @@
 //! Closing and opening at once again, in this process and in others: when `close` is done, nothing of sled is left.
 
-use crate::child::{self, Running};
-use rave_core::{AbstractLevel, AbstractLevelExt, LockAttempt, Opener};
+use crate::{
+    child::{self, Running},
+    small,
+};
+use rave_core::{AbstractLevel, AbstractLevelExt, Batch, KeyRange, LockAttempt, Opener};
 use rave_sled::SledDb;
 use std::{
     io::{self, BufRead},
@@ -9,11 +12,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Opens, counts and closes.
+/// Opens, counts, does what gives sled's threads something to do, and closes.
 async fn count(path: &Path) -> u32 {
-    let db = SledDb::new(path).open().await.unwrap();
+    let db = SledDb::with_options(path, small()).open().await.unwrap();
     let found = db.get("count").await.unwrap();
     let count = found.map_or(0, |found| std::str::from_utf8(&found).unwrap().parse::<u32>().unwrap()) + 1;
+    let fill = (0..100).fold(Batch::new(), |batch, key| batch.put(format!("fill {key}"), vec![b'x'; 100]));
+    db.write(fill).await.unwrap();
+    db.clear(KeyRange::prefix("fill ")).await.unwrap();
     db.put("count", count.to_string()).await.unwrap();
     db.close().await.unwrap();
     assert_nothing_is_open(path);
