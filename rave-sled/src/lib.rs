@@ -34,16 +34,17 @@
 //!   [`Effect::Unknown`](rave_core::Effect::Unknown), later ones are refused with the same code and no effect. Reads of keys
 //!   whose writes are not certain fail with it; others go on where they need nothing that waits for the disk. Close and open
 //!   again to continue.
-//! - A panic of sled's is an error (`LEVEL_CORRUPTION`) of the operation that met it and of all later ones. Its text is on the
-//!   standard error stream.
+//! - A panic of sled's is an error (`LEVEL_CORRUPTION`) of the operation that met it and of all later ones. Its text is on
+//!   the standard error stream. Only if a thread of sled's own panicked while it writes, which was never seen, writes would
+//!   wait for it for ever.
 //!
 //! # What it does not offer
 //!
 //! Asking for it gives `LEVEL_NOT_SUPPORTED`, and the manifest says so:
 //!
 //! - **Snapshots.** Sled has none.
-//! - **Consistent iterators** (`implicit_snapshots`). An iterator misses no key that existed throughout its life and never goes
-//!   back, but may see some of what is written meanwhile and not the rest. So do reads of many keys with writes between them.
+//! - **Consistent iterators** (`implicit_snapshots`). An iterator misses no key that existed throughout its life and never
+//!   goes back, but may see some of what is written meanwhile and not the rest.
 //! - **`sync`.** See below.
 //!
 //! # Durability, measured

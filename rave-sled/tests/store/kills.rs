@@ -5,9 +5,14 @@ use crate::{
     child::{self, Running},
     contents, small,
 };
-use rave_core::{AbstractLevel, AbstractLevelExt, Batch, ClearOptions, KeyRange};
+use rave_core::{AbstractLevel, AbstractLevelExt, Batch, ClearOptions, KeyRange, LockAttempt, Opener};
 use rave_sled::{Options, SledDb};
-use std::{collections::BTreeMap, path::Path, thread, time::Duration};
+use std::{
+    collections::BTreeMap,
+    path::Path,
+    thread,
+    time::{Duration, Instant},
+};
 
 /// Tasks of the child that write at once, each its own keys.
 const TASKS: usize = 4;
@@ -134,6 +139,19 @@ fn check(found: &BTreeMap<Vec<u8>, Vec<u8>>, acknowledged: &BTreeMap<usize, u64>
     reached
 }
 
+/// Opens what a process had open that is just dying: as soon as its lock is free, which may be before its files are closed.
+async fn open_soon(directory: &Path, small_segments: bool) -> Db {
+    let opener = SledDb::with_options(directory, options(small_segments));
+    let deadline = Instant::now() + Duration::from_secs(60);
+    loop {
+        match opener.try_lock().await.unwrap() {
+            LockAttempt::Acquired(locked) => return locked.open().await.unwrap(),
+            LockAttempt::Held { .. } => assert!(Instant::now() < deadline, "the lock was not released"),
+        }
+        thread::sleep(Duration::from_micros(50));
+    }
+}
+
 async fn kill_and_check(rounds: u64, small_segments: bool, directory: &Path) {
     let mut rng = fastrand::Rng::with_seed(rounds + u64::from(small_segments));
     let mut acknowledged = BTreeMap::new();
@@ -149,12 +167,12 @@ async fn kill_and_check(rounds: u64, small_segments: bool, directory: &Path) {
             }
         }
         child.kill();
+        // At once, and now and then by the next child.
+        let db = if rng.bool() { Some(open_soon(directory, small_segments).await) } else { None };
         while let Some(line) = child.line() {
             note(&line, &mut acknowledged);
         }
-        // At once, and now and then by the next child.
-        if rng.bool() {
-            let db = SledDb::with_options(directory, options(small_segments)).open().await.unwrap();
+        if let Some(db) = db {
             acknowledged = check(&contents(&db).await, &acknowledged);
             db.close().await.unwrap();
         }
@@ -188,11 +206,23 @@ async fn a_large_batch_is_there_or_it_is_not() {
         assert_eq!(child.line().as_deref(), Some("open"));
         thread::sleep(Duration::from_micros(fastrand::u64(0..200_000)));
         child.kill();
-        let db = SledDb::with_options(directory.path().join(format!("{}", round % 2)), options(round % 2 == 0));
-        let db = db.open().await.unwrap();
+        let db = open_soon(&directory.path().join(format!("{}", round % 2)), round % 2 == 0).await;
         let found = contents(&db).await;
         assert!(found.is_empty() || found.len() == LARGE, "{} of {LARGE} entries", found.len());
         assert!(found.values().all(|value| Some(value) == found.values().next()), "half a batch");
+        db.close().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_creation_that_was_interrupted_can_be_made_up_for() {
+    for _ in 0..2 * rounds() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut child = Running::start("kills::child_writes", directory.path(), false);
+        thread::sleep(Duration::from_micros(fastrand::u64(0..30_000)));
+        child.kill();
+        let db = open_soon(directory.path(), false).await;
+        check(&contents(&db).await, &BTreeMap::new());
         db.close().await.unwrap();
     }
 }
