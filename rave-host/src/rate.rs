@@ -309,3 +309,139 @@ impl AsyncWrite for CountingWriter {
         Pin::new(&mut self.inner).poll_shutdown(cx)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rave_transport::wire::{Request, message::Get};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+
+    fn frames(count: u32) -> BytesMut {
+        let mut out = BytesMut::new();
+        (0..count).for_each(|id| Request::Get(Get { id, key: Some("key".into()), ..Get::default() }).encode(&mut out));
+        out
+    }
+
+    fn peer(name: &str) -> PeerIdentity {
+        let mut peer = PeerIdentity::of_process(Some(1));
+        peer.name = Some(name.into());
+        peer
+    }
+
+    fn connect(allowances: &Allowances, peer: PeerIdentity, rate: &Rate) -> (DuplexStream, Connection) {
+        let (guest, host) = tokio::io::duplex(1 << 20);
+        let (reader, writer) = tokio::io::split(host);
+        let connection = Connection { reader: Box::new(reader), writer: Box::new(writer), peer };
+        (guest, allowances.pace(connection, rate))
+    }
+
+    fn requests(rate: u32) -> Rate {
+        Rate { requests: NonZeroU32::new(rate), ..Rate::default() }
+    }
+
+    /// How long it takes until all of this has come, by the clock that only waiting moves.
+    async fn time_of(connection: &mut Connection, expected: &[u8]) -> Duration {
+        let start = Instant::now();
+        let mut got = vec![0; expected.len()];
+        connection.reader.read_exact(&mut got).await.unwrap();
+        assert!(got == expected, "what is handed on is what came");
+        start.elapsed()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_beyond_the_burst_comes_at_the_rate_and_a_pause_earns_another_burst() {
+        let (mut guest, mut host) = connect(&Allowances::default(), peer("a"), &requests(10));
+        let sent = frames(31);
+        for _ in 0..2 {
+            guest.write_all(&sent).await.unwrap();
+            let took = time_of(&mut host, &sent).await;
+            assert!((1.8..2.2).contains(&took.as_secs_f64()), "{took:?}");
+            tokio::time::sleep(Duration::from_secs(10)).await;
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn another_connection_gives_a_peer_nothing_more_and_costs_others_nothing() {
+        let allowances = Allowances::default();
+        let sent = frames(30);
+        let (mut guest, mut host) = connect(&allowances, peer("a"), &requests(10));
+        guest.write_all(&sent).await.unwrap();
+        time_of(&mut host, &sent).await;
+        drop((guest, host));
+        // It comes back at once.
+        let (mut guest, mut host) = connect(&allowances, peer("a"), &requests(10));
+        guest.write_all(&sent).await.unwrap();
+        let (mut other, mut other_host) = connect(&allowances, peer("b"), &requests(10));
+        other.write_all(&frames(10)).await.unwrap();
+        assert_eq!(time_of(&mut other_host, &frames(10)).await, Duration::ZERO);
+        let took = time_of(&mut host, &sent).await;
+        assert!((2.8..3.2).contains(&took.as_secs_f64()), "{took:?}");
+        drop((guest, host, other, other_host));
+        // Once it has made up for it, nothing is remembered.
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        let _connection = connect(&allowances, peer("c"), &requests(10));
+        assert_eq!(lock(&allowances.0).len(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn bytes_count_in_both_directions() {
+        let rate = Rate { bytes: NonZeroU64::new(1000), ..Rate::default() };
+        let (mut guest, mut host) = connect(&Allowances::default(), peer("a"), &rate);
+        // An answer of 11 seconds.
+        host.writer.write_all(&[0; 11_000]).await.unwrap();
+        guest.write_all(&frames(1)).await.unwrap();
+        let took = time_of(&mut host, &frames(1)).await;
+        assert!((9.9..10.1).contains(&took.as_secs_f64()), "{took:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_peer_that_is_over_its_allowance_is_not_read_from_and_its_end_is_seen_at_once() {
+        let (mut guest, mut host) = connect(&Allowances::default(), peer("a"), &requests(1));
+        let flood = frames(50_000);
+        let flooding = async { while guest.write_all(&flood).await.is_ok() {} };
+        let stuck = tokio::time::timeout(Duration::from_secs(20), async {
+            tokio::join!(flooding, async { while host.reader.read_u8().await.is_ok() {} })
+        });
+        assert!(stuck.await.is_err(), "the connection must fill up");
+        let (mut guest, mut host) = connect(&Allowances::default(), peer("a"), &requests(1));
+        guest.write_all(&frames(1000)).await.unwrap();
+        drop(guest);
+        assert_eq!(time_of(&mut host, &frames(1000)).await, Duration::ZERO);
+        assert_eq!(host.reader.read(&mut [0; 1]).await.unwrap(), 0);
+    }
+
+    #[test]
+    fn frames_are_counted_however_they_are_cut() {
+        let mut rng = fastrand::Rng::with_seed(7);
+        let mut bytes = frames(200).to_vec();
+        bytes.extend_from_slice(&[0, 0, 0, 1, 9]);
+        for _ in 0..100 {
+            let (mut frame, mut at, mut count) = (Frame::START, 0, 0);
+            while at < bytes.len() {
+                let end = bytes.len().min(at + rng.usize(1..40));
+                let (taken, ended) = frame.advance(&bytes[at..end]);
+                assert!(taken > 0);
+                at += taken;
+                count += u32::from(ended);
+            }
+            assert_eq!(count, 201);
+        }
+        // A length that is none is for others to find.
+        let mut frame = Frame::START;
+        assert_eq!(frame.advance(&[0xff; 100]), (100, false));
+    }
+
+    #[test]
+    fn who_is_one_peer() {
+        let at = |address: &str| {
+            let mut peer = PeerIdentity::default();
+            peer.address = Some(address.into());
+            Account::of(&peer)
+        };
+        assert_eq!(at("192.0.2.1:1000"), at("192.0.2.1:2000"));
+        assert_eq!(at("[2001:db8::1]:1000"), at("[2001:db8::1]:2000"));
+        assert_ne!(at("192.0.2.1:1000"), at("192.0.2.2:1000"));
+        assert_eq!(Account::of(&peer("a")), Account::Named("a".into()));
+        assert_ne!(Account::of(&PeerIdentity::of_process(Some(1))), Account::of(&PeerIdentity::of_process(Some(2))));
+    }
+}

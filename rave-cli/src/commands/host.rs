@@ -60,7 +60,8 @@ pub async fn run(args: HostArgs) -> Result<(), Failure> {
     };
     let shut_down = server.shutdown().await;
     if args.policies.events {
-        while let Some(Some(event)) = events.next().now_or_never() {
+        // What is there: nothing more comes.
+        while let Some(Some(event)) = tokio::task::unconstrained(events.next()).now_or_never() {
             tell(&mut output, &event, format);
         }
         let _ = tokio::time::timeout(LAST_WORDS, output.finish()).await;
