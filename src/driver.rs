@@ -260,7 +260,10 @@ impl Driver {
         let lost = self.guest.run(connection, |leader| teller.role(Role::Guest { leader_pid: leader.pid })).await;
         self.teller.role(Role::Electing);
         if let Some(reason) = lost.turned_away {
-            tracing::warn!(address = self.transport.address(), reason, "this process was turned away");
+            // Whoever opens is told by an error.
+            if !self.teller.opening() {
+                tracing::warn!(address = self.transport.address(), reason, "this process was turned away");
+            }
             self.teller.obstacle(Obstacle::TurnedAway(reason.into()));
             return Input::TurnedAway;
         }
