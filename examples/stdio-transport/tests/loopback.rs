@@ -63,9 +63,15 @@ async fn who_does_not_know_the_secret_is_turned_away_and_holds_up_nobody() {
     let (mut wrong, mut silent) = (stranger().await, stranger().await);
     wrong.write_all(&[0; 16]).await.unwrap();
     let (accepted, connected) = tokio::join!(timeout(PATIENCE, listener.accept()), transport.connect());
-    assert!(accepted.unwrap().is_ok() && matches!(connected.unwrap(), Connect::Connected(_)));
+    let (mut accepted, Connect::Connected(mut friend)) = (accepted.unwrap().unwrap(), connected.unwrap()) else {
+        panic!("a leader listens")
+    };
+    accepted.writer.write_all(b"hello").await.unwrap();
     for stranger in [&mut wrong, &mut silent] {
         // The end, or a reset: nothing in any case.
-        assert_eq!(timeout(PATIENCE, stranger.read(&mut [0; 1])).await.unwrap().unwrap_or(0), 0);
+        assert_eq!(timeout(PATIENCE, stranger.read(&mut [0; 5])).await.unwrap().unwrap_or(0), 0);
     }
+    let mut heard = [0; 5];
+    timeout(PATIENCE, friend.reader.read_exact(&mut heard)).await.unwrap().unwrap();
+    assert_eq!(&heard, b"hello");
 }
