@@ -25,7 +25,8 @@ use std::{collections::VecDeque, mem, ops::ControlFlow, sync::mpsc::Receiver};
 
 /// Bytes of writes that are flushed together, about.
 const GROUP_BYTES: usize = 4 << 20;
-/// Messages that are looked at before a flush begins, so that a stream of reads does not keep writes waiting.
+/// Answers that wait for one flush, and messages that are looked at before it begins: a stream of reads must not keep
+/// writes waiting, and sled keeps all that a batch replaces in memory until it is applied.
 const GROUP_MESSAGES: usize = 256;
 /// Bytes after which a page is given, though more was asked for.
 const PAGE_BYTES: usize = 256 << 10;
@@ -56,8 +57,10 @@ struct Owner {
     flushing: Option<Vec<Answer>>,
     /// What has to wait for the end of the flush, in its order.
     parked: VecDeque<Command>,
-    /// By the group, by what is being flushed, and by what is parked.
+    /// By the group and by what is being flushed.
     touched: Touched,
+    /// By what is parked.
+    touched_later: Touched,
     /// Why no write is taken any more.
     failed: Option<Error>,
 }
@@ -74,6 +77,7 @@ pub(crate) fn serve(engine: Engine, flusher: Flusher, events: EventHub, messages
         flushing: None,
         parked: VecDeque::new(),
         touched: Touched::default(),
+        touched_later: Touched::default(),
         failed: None,
     };
     let mut closing = false;
@@ -90,7 +94,7 @@ pub(crate) fn serve(engine: Engine, flusher: Flusher, events: EventHub, messages
                 Message::Close => closing = true,
             }
             seen += 1;
-            let full = seen >= GROUP_MESSAGES || owner.group_bytes >= GROUP_BYTES;
+            let full = seen >= GROUP_MESSAGES || owner.is_full();
             next = if full { None } else { messages.try_recv().ok() };
         }
         owner.flush_group();
@@ -112,11 +116,11 @@ impl Owner {
                 }
             }
             Command::Write { batch, reply } if self.flushing.is_some() => {
-                self.touched.add_batch(&batch);
+                self.touched_later.add_batch(&batch);
                 self.parked.push_back(Command::Write { batch, reply });
             }
             Command::Clear { options, reply } if self.flushing.is_some() => {
-                self.touched.add_clear(&options);
+                self.touched_later.add_clear(&options);
                 self.parked.push_back(Command::Clear { options, reply });
             }
             Command::Write { batch, reply } => self.write(batch, reply),
@@ -145,15 +149,36 @@ impl Owner {
     fn flushed(&mut self, result: Result<()>) {
         let answers = self.flushing.take().unwrap_or_default();
         match &result {
-            // Parked writes are added again when they are taken.
             Ok(()) => self.touched.clear(),
             // These keys stay touched: what is read of them might not be there after opening again.
             Err(error) => self.fail(error),
         }
         answers.into_iter().for_each(|answer| answer(result.clone()));
-        for command in mem::take(&mut self.parked) {
+        while self.flushing.is_none()
+            && let Some(command) = self.parked.pop_front()
+        {
+            self.touched_later.remove(&command);
             self.take(command);
+            if self.is_full() {
+                self.flush_group();
+            }
         }
+    }
+
+    /// Whether the group is large enough to be flushed without more.
+    fn is_full(&self) -> bool {
+        self.group.len() >= GROUP_MESSAGES || self.group_bytes >= GROUP_BYTES
+    }
+
+    /// Whether what is read of `key` has to wait for a flush.
+    fn awaits(&self, key: &Bytes) -> bool {
+        // What is parked matters only while it may come before the read.
+        self.touched.has_key(key) || (self.flushing.is_some() && self.touched_later.has_key(key))
+    }
+
+    /// Whether what is read of `range` has to wait for a flush.
+    fn awaits_any(&self, range: &KeyRange) -> bool {
+        self.touched.meets(range) || (self.flushing.is_some() && self.touched_later.meets(range))
     }
 
     /// Applies the writes of the group, so that the engine shows them.
@@ -269,7 +294,7 @@ impl Owner {
         let flushing = self.flushing.is_some();
         match read {
             Read::Get { key, reply } => {
-                let waits = self.touched.has_key(&key);
+                let waits = self.awaits(&key);
                 if waits && flushing {
                     return Some(Read::Get { key, reply });
                 }
@@ -277,7 +302,7 @@ impl Owner {
                 self.answer(waits, reply, value);
             }
             Read::GetMany { keys, reply } => {
-                let waits = keys.iter().any(|key| self.touched.has_key(key));
+                let waits = keys.iter().any(|key| self.awaits(key));
                 if waits && flushing {
                     return Some(Read::GetMany { keys, reply });
                 }
@@ -285,7 +310,7 @@ impl Owner {
                 self.answer(waits, reply, values);
             }
             Read::HasMany { keys, reply } => {
-                let waits = keys.iter().any(|key| self.touched.has_key(key));
+                let waits = keys.iter().any(|key| self.awaits(key));
                 if waits && flushing {
                     return Some(Read::HasMany { keys, reply });
                 }
@@ -295,7 +320,7 @@ impl Owner {
             Read::Page { request, reply } => {
                 let mut page = self.page(&request);
                 // Only what the page tells of matters, which is known when it has been read.
-                let waits = page.as_ref().is_ok_and(|page| self.touched.meets(&covered(&request, page)));
+                let waits = page.as_ref().is_ok_and(|page| self.awaits_any(&covered(&request, page)));
                 if waits && flushing {
                     return Some(Read::Page { request, reply });
                 }

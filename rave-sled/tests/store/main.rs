@@ -7,6 +7,7 @@ mod damage;
 mod full;
 mod handover;
 mod kills;
+mod order;
 
 use rave_core::{AbstractLevel, AbstractLevelExt, IteratorOptions, KeyRange};
 use rave_sled::Options;
