@@ -2,46 +2,37 @@
 
 use crate::failure::Failure;
 
-/// SIGINT or SIGTERM.
+/// SIGINT or SIGTERM; on Windows Ctrl-C or Ctrl-Break.
 pub struct Interrupt {
     #[cfg(unix)]
     interrupt: tokio::signal::unix::Signal,
     #[cfg(unix)]
     terminate: tokio::signal::unix::Signal,
+    #[cfg(windows)]
+    interrupt: tokio::signal::windows::CtrlC,
+    #[cfg(windows)]
+    terminate: tokio::signal::windows::CtrlBreak,
 }
 
 impl Interrupt {
-    #[cfg(unix)]
     /// Listens from now on.
     pub fn new() -> Result<Self, Failure> {
-        use tokio::signal::unix::{SignalKind, signal};
         let failed = |error| Failure::io("listening to signals", &error);
-        Ok(Self {
-            interrupt: signal(SignalKind::interrupt()).map_err(failed)?,
-            terminate: signal(SignalKind::terminate()).map_err(failed)?,
-        })
+        #[cfg(unix)]
+        let (interrupt, terminate) = {
+            use tokio::signal::unix::{SignalKind, signal};
+            (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+        };
+        #[cfg(windows)]
+        let (interrupt, terminate) = (tokio::signal::windows::ctrl_c(), tokio::signal::windows::ctrl_break());
+        Ok(Self { interrupt: interrupt.map_err(failed)?, terminate: terminate.map_err(failed)? })
     }
 
-    #[cfg(unix)]
     /// Resolves when one has come.
     pub async fn wait(&mut self) {
         tokio::select! {
             _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}
-        }
-    }
-
-    #[cfg(not(unix))]
-    /// Listens from now on.
-    pub fn new() -> Result<Self, Failure> {
-        Ok(Self {})
-    }
-
-    #[cfg(not(unix))]
-    /// Resolves when one has come.
-    pub async fn wait(&mut self) {
-        if tokio::signal::ctrl_c().await.is_err() {
-            std::future::pending::<()>().await;
         }
     }
 }

@@ -135,8 +135,20 @@ fn open(path: &Path) -> io::Result<File> {
         let flags = OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
         options.mode(0o600).custom_flags(flags.bits());
     }
+    #[cfg(windows)]
+    {
+        use std::os::windows::fs::OpenOptionsExt;
+        // Not to be led elsewhere by a link: FILE_FLAG_OPEN_REPARSE_POINT. Others may read and write the file, so that
+        // they get to try the lock, but not delete it while it is open: then what is locked is what the path names.
+        options.share_mode(FILE_SHARE_READ | FILE_SHARE_WRITE).custom_flags(0x0020_0000);
+    }
     options.open(path)
 }
+
+#[cfg(windows)]
+const FILE_SHARE_READ: u32 = 1;
+#[cfg(windows)]
+const FILE_SHARE_WRITE: u32 = 2;
 
 /// Whether a failure to open the file means that somebody has locked it.
 fn held_open(error: &io::Error) -> bool {
@@ -182,7 +194,7 @@ fn is_at(file: &File, path: &Path) -> bool {
     }
     #[cfg(not(unix))]
     {
-        // An open file cannot be deleted.
+        // It was opened so that it cannot be deleted.
         let _ = (file, path);
         true
     }

@@ -64,7 +64,7 @@ impl Transport for IpcTransport {
     }
 
     async fn listen(&self) -> Result<Box<dyn Listener>> {
-        Ok(Box::new(system::listen(&self.place)?))
+        Ok(Box::new(system::listen(&self.place).await?))
     }
 
     fn address(&self) -> String {

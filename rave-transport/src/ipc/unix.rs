@@ -154,7 +154,7 @@ impl From<&fs::Metadata> for Identity {
     }
 }
 
-pub(super) fn listen(place: &Place) -> Result<UnixListener> {
+pub(super) async fn listen(place: &Place) -> Result<UnixListener> {
     let database = database(place);
     let (socket, made) = replace(place)?;
     let mut watch = interval_at(Instant::now() + WATCH, WATCH);

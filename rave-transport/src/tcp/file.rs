@@ -1,6 +1,8 @@
 //! Reading files that hold secrets, which nobody else may be able to read.
 
-use rave_core::{Code, Error, Result};
+#[cfg(unix)]
+use rave_core::Code;
+use rave_core::{Error, Result};
 use std::{
     fs::File,
     io::{self, Read as _},

@@ -9,6 +9,7 @@ pub(super) fn is_told() -> bool {
 
 /// Who is at the other end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "other systems do not tell"))]
 pub(super) enum Owner {
     /// A process of this user.
     ThisUser,
