@@ -5,7 +5,7 @@
 
 use crate::{
     command::{cargo, run as execute},
-    examples, features, house, licences,
+    examples, features, house, licences, platforms,
 };
 use anyhow::{Result, bail};
 use clap::Args;
@@ -46,6 +46,11 @@ const STEPS: &[Step] = &[
         name: "features",
         what: "each feature alone, all pairs, none and all: lints and tests, and what each of them depends on",
         run: features::check,
+    },
+    Step {
+        name: "platforms",
+        what: "all that is published, and its tests, compiles for Windows and macOS",
+        run: platforms::check,
     },
     Step { name: "doc", what: "documentation, warnings denied", run: doc },
     Step { name: "test", what: "`cargo test --workspace`", run: test },

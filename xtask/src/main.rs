@@ -11,6 +11,7 @@ mod house;
 mod interop;
 mod licences;
 mod node;
+mod platforms;
 mod sim;
 mod torture;
 
