@@ -8,7 +8,7 @@ use crate::command::{cargo, run};
 use anyhow::{Context, Result};
 use std::{process::Command, time::Duration};
 
-const TARGETS: &[&str] = &["x86_64-pc-windows-gnu", "x86_64-pc-windows-msvc", "aarch64-apple-darwin"];
+const TARGETS: &[&str] = &["x86_64-pc-windows-gnu", "aarch64-apple-darwin"];
 
 const PACKAGES: &[&str] = &[
     "rave-core",
