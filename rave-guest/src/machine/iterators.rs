@@ -171,6 +171,26 @@ impl Iterators {
         });
     }
 
+    /// Fails those that wait to be asked for and would read a snapshot that is not there any more.
+    pub(super) fn fail_without_snapshot(&mut self, snapshots: &Snapshots) {
+        let Self { open, due, woken, .. } = self;
+        due.retain(|&id| {
+            let Some(iter) = open.get_mut(&id) else { return false };
+            let lost = iter.snapshot.is_some_and(|snapshot| !snapshots.is_there(snapshot));
+            if lost {
+                iter.failed = Some(SnapshotRef::lost());
+                woken.push(id);
+            }
+            !lost
+        });
+    }
+
+    /// The last operation before the last of those that wait to be asked for and read `snapshot`.
+    pub(super) fn last_before(&self, snapshot: u64) -> Option<u64> {
+        let due = self.due.iter().filter_map(|id| self.open.get(id));
+        due.filter(|iter| iter.snapshot == Some(snapshot)).map(|iter| iter.after).max()
+    }
+
     pub(super) fn opened(&self, id: u32) -> bool {
         self.open.get(&id).is_none_or(|iter| iter.answered || iter.failed.is_some())
     }
@@ -286,8 +306,8 @@ impl Iterators {
         iter.forget_received();
         iter.seq = iter.seq.wrapping_add(1);
         iter.position = position;
-        iter.ended = ended;
-        if ended {
+        iter.ended = ended || iter.exhausted();
+        if iter.ended {
             self.due.remove(&id);
         } else if iter.snapshot.is_some() {
             // It was of the store that this process has let go of.
@@ -342,8 +362,9 @@ impl Iterators {
         for (&id, iter) in &mut self.open {
             iter.open_remotely = false;
             // An iterator that has received everything up to the end delivers that; nothing is asked for again, until a
-            // seek.
-            if iter.ended || iter.failed.is_some() || iter.elsewhere {
+            // seek. Nor is anything of one that has delivered as much as it may.
+            let complete = iter.ended || (iter.answered && iter.exhausted());
+            if complete || iter.failed.is_some() || iter.elsewhere {
                 continue;
             }
             iter.forget_received();

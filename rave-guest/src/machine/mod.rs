@@ -416,6 +416,9 @@ impl<T> Machine<T> {
         policy: RetryPolicy,
     ) -> u32 {
         let id = self.iterators.open(options, snapshot, policy, self.next - 1);
+        if snapshot.is_some() {
+            self.iterators.fail_without_snapshot(&self.snapshots);
+        }
         self.open_iterators();
         id
     }

@@ -31,6 +31,7 @@ impl<T> Machine<T> {
             self.send(number);
         }
         self.open_iterators();
+        self.release_snapshots();
     }
 
     /// Sends several writes, from number `first` on, as one batch; whether there are several.

@@ -177,3 +177,69 @@ fn a_snapshot_of_this_process_is_waited_with_until_its_store_is_gone() {
     assert!(sent(&mut guest).is_empty());
     assert_eq!(failed(&mut guest), gone(3));
 }
+
+#[test]
+fn an_iterator_over_a_lost_snapshot_fails_without_waiting_for_a_leader() {
+    let (mut guest, id) = with_snapshot();
+    let policy = guest.policy;
+    guest.disconnected("cut");
+    let iterator = guest.machine.open_iterator(IteratorOptions::default(), Some(id), policy);
+    assert!(guest.iterator_opened(iterator));
+    assert!(matches!(guest.take(iterator, 1), Taken::Failed(error) if error.code() == Code::SnapshotNotOpen));
+    // One that waits for the end of a promotion waits no longer when the store of that is gone.
+    let id = guest.name_snapshot();
+    guest.keep_snapshot(id);
+    let iterator = guest.machine.open_iterator(IteratorOptions::default(), Some(id), policy);
+    assert!(!guest.iterator_opened(iterator));
+    guest.woken();
+    guest.forget_snapshots();
+    assert_eq!(guest.woken(), [iterator]);
+    assert!(matches!(guest.take(iterator, 1), Taken::Failed(error) if error.code() == Code::SnapshotNotOpen));
+}
+
+#[test]
+fn an_iterator_at_its_limit_is_at_its_end_whatever_becomes_of_the_snapshot() {
+    let (mut guest, id) = with_snapshot();
+    let policy = guest.policy;
+    let options = IteratorOptions { limit: Some(1), ..IteratorOptions::default() };
+    let iterator = guest.machine.open_iterator(options, Some(id), policy);
+    sent(&mut guest);
+    let data = vec!["a".into(), "1".into()];
+    guest.receive(Response::IteratorData(IteratorData { id: iterator, seq: 0, data })).unwrap();
+    assert!(matches!(guest.take(iterator, 9), Taken::Entries(entries) if entries.len() == 1));
+    // The leader has not yet said that this was all.
+    guest.disconnected("cut");
+    assert!(matches!(guest.take(iterator, 9), Taken::End));
+}
+
+#[test]
+fn a_snapshot_is_released_behind_what_was_submitted_before() {
+    let mut guest = Guest::new(RetryPolicy::Always, FRAME, 1);
+    offered(&mut guest, None);
+    let id = guest.name_snapshot();
+    let number = guest.submit(Operation::Snapshot(id), 1);
+    ok(&mut guest, number);
+    // There is room for one at a time.
+    let first = guest.submit(get("a"), 2);
+    let second = guest.submit(read(id), 3);
+    let policy = guest.policy;
+    guest.machine.open_iterator(IteratorOptions::default(), Some(id), policy);
+    guest.submit(get("b"), 4);
+    sent(&mut guest);
+    guest.close_snapshot(id);
+    assert!(sent(&mut guest).is_empty());
+    let absent = |id: u64| {
+        Response::Callback(Callback { id: id as u32, error: Some("LEVEL_NOT_FOUND".into()), ..Callback::default() })
+    };
+    guest.completed();
+    guest.receive(absent(first)).unwrap();
+    assert!(matches!(guest.completed().as_slice(), [(2, Ok(_))]));
+    let requests = sent(&mut guest);
+    assert!(matches!(requests.as_slice(), [Request::Get(get), ..] if get.snapshot == Some(id)), "{requests:?}");
+    guest.receive(absent(second)).unwrap();
+    let requests = [requests, sent(&mut guest)].concat();
+    let place = |wanted: fn(&Request) -> bool| requests.iter().position(wanted).expect("it goes out");
+    let opened = place(|request| matches!(request, Request::Iterator(_)));
+    assert!(opened < place(|request| matches!(request, Request::SnapshotClose(_))), "{requests:?}");
+    assert!(matches!(guest.completed().as_slice(), [(3, Ok(_))]));
+}
