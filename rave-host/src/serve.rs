@@ -6,7 +6,7 @@ use crate::{
     farewell::part,
     host::Shared,
     machine::{Config, Machine, Outcome, SessionId, Work},
-    many::get_many,
+    many::{get_many, has_many},
     oversized::names_of,
     sessions::{self, Claim},
     snapshots::Snapshots,
@@ -213,7 +213,7 @@ impl Session {
                 Err(error) => Err(error),
             }),
             Work::HasMany(keys, snapshot) => Outcome::HasMany(match self.snapshots.find(snapshot) {
-                Ok(snapshot) => self.store.has_many_opts(keys, ReadOptions { snapshot }).await,
+                Ok(snapshot) => has_many(&self.store, keys, snapshot).await,
                 Err(error) => Err(error),
             }),
             Work::OpenSnapshot(id) => Outcome::Done(self.snapshots.open(id, &self.store).await),
