@@ -1,8 +1,13 @@
 //! Files that were damaged while nobody had them open: an error that says so, or no harm done. Only of damage in a segment
 //! that is not the last one may come older values, because sled takes it for one whose values were replaced.
+//!
+//! A program of its own: the databases of a process share sled's threads, and here they are made to fail.
 #![cfg(target_os = "linux")]
 
-use crate::{Db, contents, small};
+#[path = "store/common.rs"]
+mod common;
+
+use common::{Db, contents, small};
 use rave_core::{AbstractLevel, AbstractLevelExt, Batch, Code, KeyRange};
 use rave_sled::{Options, SledDb};
 use std::{
