@@ -1,6 +1,6 @@
 //! What happens to a database, as a stream.
 
-use crate::{Batch, ClearOptions, PeerIdentity};
+use crate::{Batch, ClearOptions, PeerIdentity, Snapshot};
 use futures::{Stream, StreamExt, stream::BoxStream};
 use std::{
     fmt,
@@ -57,10 +57,24 @@ pub enum Event {
     Closed,
     /// A batch was written through this handle.
     Write(Arc<Batch>),
-    /// A range was cleared through this handle.
+    /// A range was cleared through this handle. A snapshot in here only tells that it was cleared of what one held: it
+    /// cannot be read, so that no listener keeps it open.
     Clear(Arc<ClearOptions>),
     /// The reader was too slow and this many events were dropped.
     Lagged(u64),
+}
+
+impl Event {
+    /// The same without a hold on anything of the database, however long it waits for its listeners.
+    fn holding_nothing(self) -> Self {
+        match self {
+            Self::Clear(options) if options.snapshot.is_some() => {
+                let snapshot = Some(Snapshot::not_open());
+                Self::Clear(Arc::new(ClearOptions { snapshot, ..ClearOptions::clone(&options) }))
+            }
+            event => event,
+        }
+    }
 }
 
 /// Where a store announces its events. Costs next to nothing while nobody listens.
@@ -97,7 +111,7 @@ impl EventHub {
     pub fn emit(&self, event: impl FnOnce() -> Event) {
         if self.has_listeners() {
             // An error only says that the last listener has just left.
-            let _ = self.0.send(event());
+            let _ = self.0.send(event().holding_nothing());
         }
     }
 
@@ -137,5 +151,37 @@ impl Stream for EventStream {
 impl fmt::Debug for EventStream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("EventStream")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::SnapshotHandle;
+    use std::{any::Any, sync::Weak};
+
+    #[derive(Debug)]
+    struct Held(#[expect(dead_code, reason = "it is there to be dropped")] Arc<()>);
+
+    impl SnapshotHandle for Held {
+        fn close(&self) {}
+
+        fn as_any(&self) -> &dyn Any {
+            self
+        }
+    }
+
+    #[tokio::test]
+    async fn a_listener_that_reads_nothing_keeps_no_snapshot_open() {
+        let hub = EventHub::new();
+        let mut events = hub.subscribe();
+        let held = Arc::new(());
+        let open: Weak<()> = Arc::downgrade(&held);
+        let options = ClearOptions { limit: Some(7), snapshot: Some(Snapshot::new(Held(held))), ..Default::default() };
+        hub.emit(|| Event::Clear(Arc::new(options)));
+        assert!(open.upgrade().is_none());
+        let Some(Event::Clear(told)) = events.next().await else { panic!("nothing is told") };
+        assert_eq!(told.limit, Some(7));
+        assert!(told.snapshot.as_ref().is_some_and(|snapshot| snapshot.downcast_ref::<Held>().is_none()));
     }
 }

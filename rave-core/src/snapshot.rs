@@ -22,6 +22,11 @@ impl Snapshot {
         Self(Arc::new(handle))
     }
 
+    /// One that no database knows.
+    pub(crate) fn not_open() -> Self {
+        Self::new(NotOpen)
+    }
+
     /// Releases the view now, for all clones.
     pub fn close(&self) {
         self.0.close();
@@ -30,6 +35,18 @@ impl Snapshot {
     /// The store's handle, if it is of type `T`.
     pub fn downcast_ref<T: 'static>(&self) -> Option<&T> {
         self.0.as_any().downcast_ref()
+    }
+}
+
+/// Stands where a snapshot was.
+#[derive(Debug)]
+struct NotOpen;
+
+impl SnapshotHandle for NotOpen {
+    fn close(&self) {}
+
+    fn as_any(&self) -> &dyn Any {
+        self
     }
 }
 
