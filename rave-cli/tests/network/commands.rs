@@ -135,7 +135,8 @@ fn what_is_not_safe_is_refused_with_advice() {
     let (cert, key, tokens, ca) = (&secrets.cert, &secrets.key, &secrets.tokens, secrets.authority.ca());
     let open = dir.join("open");
     std::fs::write(&open, std::fs::read(tokens).unwrap()).unwrap();
-    let cases: &[(&[&dyn AsRef<OsStr>], i32, &[&str])] = &[
+    type Case<'a> = (&'a [&'a dyn AsRef<OsStr>], i32, &'a [&'a str]);
+    let cases: &[Case<'_>] = &[
         (&[&"host", &db, &"--listen", &"tcp:0.0.0.0:0"], 3, &["beyond this machine", "--tls-cert", "--tokens"]),
         (&[&"host", &db, &"--listen", &"tcp:0.0.0.0:0", &"--tokens", tokens], 3, &["needs TLS", "--tls-cert"]),
         (
