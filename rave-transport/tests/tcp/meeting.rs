@@ -121,6 +121,22 @@ async fn written_bytes_arrive_without_a_flush_in_both_directions_however_slowly_
 }
 
 #[tokio::test]
+async fn what_was_taken_when_the_socket_was_full_goes_out_while_its_writer_only_reads() {
+    let mut secured = Secured::start().await;
+    let (mut guest, mut host) = meet(&secured.guest, &mut secured.listener).await;
+    // Nobody reads, until nothing more is taken.
+    let mut taken = 0;
+    while let Ok(written) = timeout(Duration::from_millis(200), guest.writer.write(&[7; 10_000])).await {
+        taken += written.unwrap();
+    }
+    let reading = tokio::spawn(async move { guest.reader.read_u8().await.unwrap() });
+    let mut got = vec![0; taken];
+    timeout(DEADLINE, host.reader.read_exact(&mut got)).await.expect("all of it arrives").unwrap();
+    host.writer.write_all(&[9]).await.unwrap();
+    assert_eq!(timeout(DEADLINE, reading).await.unwrap().unwrap(), 9);
+}
+
+#[tokio::test]
 async fn cancelling_accept_loses_nobody() {
     let mut secured = Secured::start().await;
     let guest = secured.guest.clone();
