@@ -13,6 +13,7 @@ use std::{
     ffi::OsStr,
     net::SocketAddr,
     path::Path,
+    process::Stdio,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -89,7 +90,10 @@ async fn a_good_guest_is_served_whatever_others_do() {
     let (dir, secrets) = (Dir::new(), Secrets::new("127.0.0.1"));
     let (db, mut arguments) = (dir.db(), secrets.of_host().to_vec());
     arguments.extend([&db as &dyn AsRef<OsStr>, &"--listen", &"tcp:127.0.0.1:0"]);
-    let host = Host::start(&arguments);
+    let mut command = rave();
+    // It has much to tell, and a pipe that nobody reads would stop it.
+    command.stderr(Stdio::null());
+    let host = Host::of(command, &arguments);
     let place = host.address.strip_prefix("tcp:").unwrap();
     let tls = TlsGuest::trusting(secrets.authority.ca()).unwrap();
     let target = Target {
