@@ -161,6 +161,9 @@ impl Host {
 
     /// The store is open: begin to answer. Returns the store as the host sees it, with its options applied; whoever uses
     /// the store beside the host's guests should use this.
+    ///
+    /// A handle of a shared database can be served too, but only without [`sessions`](HostOptions::sessions): it refuses the
+    /// records that a host writes for its guests, and with them their writes. Relay bytes to its leader where you can.
     pub fn serve(&self, store: Arc<dyn AbstractLevel>) -> GuardedLevel {
         let guarded = GuardedLevel::new(store, self.shared.options.read_only, self.shared.options.hook.clone());
         self.shared.store.send_replace(Some(guarded.clone()));

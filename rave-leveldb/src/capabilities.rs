@@ -12,8 +12,8 @@ pub(crate) fn manifest(read_only: bool) -> Manifest {
         sync_writes: true,
         atomic_clear: true,
         conditions: true,
-        // A write is applied by this process or not at all.
-        exactly_once: true,
+        // That is for handles of shared databases to promise.
+        exactly_once: false,
         read_only,
         legacy: false,
     }

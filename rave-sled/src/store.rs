@@ -126,8 +126,8 @@ impl AbstractLevel for Store {
             sync_writes: false,
             atomic_clear: true,
             conditions: true,
-            // A write is applied by this process or not at all.
-            exactly_once: true,
+            // That is for handles of shared databases to promise.
+            exactly_once: false,
             read_only: self.0.read_only,
             legacy: false,
         }
