@@ -1,8 +1,8 @@
 //! Many connections: accepting, counting, leaving in good order.
 
 use crate::{
-    GuardedLevel, Rate, SublevelPath, WriteHook, farewell, presence::Presence, rate::Allowances, serve::serve,
-    sessions::Sessions,
+    GuardedLevel, Rate, SublevelPath, WriteHook, complaints::Complaints, farewell, presence::Presence,
+    rate::Allowances, serve::serve, sessions::Sessions,
 };
 use rave_core::{AbstractLevel, Code, Error, EventHub, Result};
 use rave_transport::{Connection, Listener, wire::Limits};
@@ -100,6 +100,7 @@ pub(crate) struct Shared {
     pub(crate) guests: AtomicU64,
     pub(crate) operations: AtomicU64,
     pub(crate) sessions: Arc<Sessions>,
+    pub(crate) complaints: Complaints,
     allowances: Allowances,
     pub(crate) since: Instant,
 }
@@ -150,6 +151,7 @@ impl Host {
             guests: AtomicU64::new(0),
             operations: AtomicU64::new(0),
             sessions: Arc::default(),
+            complaints: Complaints::default(),
             allowances: Allowances::default(),
             since: Instant::now(),
         });

@@ -9,6 +9,7 @@
 //!
 //! A host knows nothing of guests' code, of elections and of locks.
 
+mod complaints;
 mod exposure;
 mod farewell;
 mod guard;

@@ -25,7 +25,7 @@ impl Presence {
             Ok(()) if *self.shared.leaving.borrow() => Some("the host stopped serving".into()),
             Ok(()) => None,
             Err(reason) => {
-                tracing::warn!(peer = %self.peer, reason, "a guest's connection ended");
+                self.shared.complaints.ended(&self.peer, &reason);
                 Some(reason.into())
             }
         };

@@ -145,9 +145,9 @@ async fn read_ahead(reader: &mut (impl AsyncRead + Unpin), input: &mut BytesMut)
 
 /// That a guest goes away, whether it has finished or was killed, is nothing to warn of.
 fn lost(error: &io::Error) -> Result<(), String> {
-    use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset};
+    use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, TimedOut};
     match error.kind() {
-        BrokenPipe | ConnectionAborted | ConnectionReset => Ok(()),
+        BrokenPipe | ConnectionAborted | ConnectionReset | TimedOut => Ok(()),
         _ => Err(error.to_string()),
     }
 }
