@@ -28,6 +28,20 @@
 //! | bring another store or transport | [`Opener`], [`transport::Transport`], [`Builder::new`] |
 //! | prove a store | the module `conformance` (feature `testing`) |
 
+// What a feature brings is not there to be linked to without it.
+#![cfg_attr(
+    not(all(
+        feature = "ipc",
+        feature = "json",
+        feature = "leveldb",
+        feature = "memory",
+        feature = "sled",
+        feature = "testing",
+        feature = "tls"
+    )),
+    allow(rustdoc::broken_intra_doc_links)
+)]
+
 mod builder;
 mod driver;
 mod election;

@@ -13,6 +13,12 @@
 //!
 //! This crate knows nothing of networks and of the other rave crates.
 
+// What a feature brings is not there to be linked to without it.
+#![cfg_attr(
+    not(all(feature = "json", feature = "memory", feature = "testing")),
+    allow(rustdoc::broken_intra_doc_links)
+)]
+
 mod batch;
 mod chained;
 mod condition;

@@ -9,6 +9,9 @@
 //! | meet inside one process, with faults | [`MemoryTransport`] (feature `memory`) |
 //! | speak the protocol | [`wire`] |
 
+// What a feature brings is not there to be linked to without it.
+#![cfg_attr(not(all(feature = "ipc", feature = "memory", feature = "tls")), allow(rustdoc::broken_intra_doc_links))]
+
 mod address;
 #[cfg(feature = "ipc")]
 mod ipc;

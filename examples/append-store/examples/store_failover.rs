@@ -9,7 +9,7 @@ use rave_level::{
     AbstractLevel, AbstractLevelExt, Builder, KeyRange, RaveLevel, Result, Role, transport::IpcTransport,
 };
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     env,
     error::Error,
     io::{BufRead, BufReader},
@@ -62,31 +62,35 @@ async fn conductor() -> Result<(), Box<dyn Error>> {
     for name in ["one", "two", "three"] {
         members.push(Member::start(folder.path(), name, sender.clone())?);
     }
-    let mut acknowledged = BTreeSet::new();
-    for _ in 0..2 {
+    let (mut acknowledged, mut leader) = (BTreeSet::new(), None);
+    loop {
+        // Until each of those that live has done a hundred writes more, and one of them leads.
+        let mut left: BTreeMap<_, _> = members.iter().map(|member| (member.name, 100)).collect();
         let leader = loop {
             let (name, line) = lines.recv_timeout(PATIENCE)?;
             match line.strip_prefix("wrote ") {
-                Some(key) => drop(acknowledged.insert(key.to_owned())),
-                None => break name,
+                Some(key) => {
+                    acknowledged.insert(key.to_owned());
+                    if let Some(left) = left.get_mut(name) {
+                        *left -= 1;
+                    }
+                }
+                None => leader = Some(name),
+            }
+            left.retain(|_, left| *left > 0);
+            if left.is_empty()
+                && let Some(leader) = leader.take()
+            {
+                break leader;
             }
         };
-        println!("{leader} leads; {} writes are acknowledged; killing it", acknowledged.len());
-        members.retain(|member| member.name != leader);
-        // The others go on: each of them gets a hundred more writes done.
-        for name in members.iter().map(|member| member.name) {
-            let mut count = 0;
-            while count < 100 {
-                let (from, line) = lines.recv_timeout(PATIENCE)?;
-                if let Some(key) = line.strip_prefix("wrote ") {
-                    count += usize::from(from == name);
-                    acknowledged.insert(key.to_owned());
-                } else {
-                    // Keep it for the next round.
-                    sender.send((from, line))?;
-                }
-            }
+        print!("{leader} leads; {} writes are acknowledged", acknowledged.len());
+        if members.len() == 1 {
+            println!("; nobody else is left");
+            break;
         }
+        println!("; killing it");
+        members.retain(|member| member.name != leader);
     }
     drop((members, sender));
     for (_, line) in lines {
