@@ -403,6 +403,14 @@ async fn names(events: &mut EventStream, count: usize) -> Vec<String> {
                 assert_eq!(leader_pid, pid);
                 "Following".to_owned()
             }
+            Event::GuestConnected { peer } => {
+                assert_eq!(peer.pid, pid);
+                "GuestConnected".to_owned()
+            }
+            Event::GuestDisconnected { peer, .. } => {
+                assert_eq!(peer.pid, pid);
+                "GuestDisconnected".to_owned()
+            }
             event => format!("{event:?}"),
         });
     }
@@ -427,7 +435,8 @@ async fn roles_and_events_tell_the_story() {
     assert_eq!((status.pid, status.guests, status.store.as_str()), (Some(std::process::id()), 1, "memory"));
 
     leader.close().await.unwrap();
-    assert_eq!(names(&mut of_leader, 2).await, ["Closing", "Closed"]);
+    let story = ["GuestConnected", "Closing", "GuestDisconnected", "Closed"];
+    assert_eq!(names(&mut of_leader, story.len()).await, story);
     assert_eq!(leader.role(), Role::Electing);
     assert_eq!(names(&mut of_guest, 2).await, ["Opening", "Leader"]);
     assert_eq!(guest.role(), Role::Leader);
@@ -438,7 +447,8 @@ async fn roles_and_events_tell_the_story() {
     assert_eq!(guest.leader_status().await.unwrap().guests, 1);
     drop(next);
     drop(guest);
-    assert_eq!(names(&mut of_guest, 1).await, ["Closed"]);
+    let story = ["GuestConnected", "GuestDisconnected", "Closed"];
+    assert_eq!(names(&mut of_guest, story.len()).await, story);
     assert!(soon("the end of the events", of_guest.next()).await.is_none());
 }
 
