@@ -97,6 +97,8 @@ impl GuestIterator {
                 Ok(false) => {}
                 Ok(true) => {
                     let Some(local) = &mut self.local else { continue };
+                    // As after other operations in place; but here nothing may be lost in between.
+                    tokio::task::consume_budget().await;
                     match local.inner.next_many(size).await {
                         Ok(mut entries) => {
                             if let Some(last) = entries.last() {

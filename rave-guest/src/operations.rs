@@ -26,7 +26,13 @@ impl Guest {
         match local(&*store, operation.clone(), deadline).await {
             // This process stopped leading in this very moment, and nothing was applied: the next leader will do it.
             Err(error) if gave_back(&error) => self.perform(operation, Some((number, in_place)), deadline).await,
-            result => result,
+            result => {
+                drop(in_place);
+                // What is answered in place waits for nothing. A user who asks again and again must not keep the runtime
+                // from what it does for guests and for the election. Not before the operation, which would lose its turn.
+                tokio::task::consume_budget().await;
+                result
+            }
         }
     }
 
