@@ -300,7 +300,7 @@ fn ids_at_both_ends_are_ids_like_others() {
 #[test]
 fn what_is_unknown_is_passed_over() {
     let mut cases = Vec::new();
-    for tag in (10..=31).chain(35..=255) {
+    for tag in (10..=31).chain(37..=255) {
         for body in [&b""[..], b"\xff\xff\xff", &number(1, ID)] {
             cases.push(case(format!("the tag {tag} with {body:?}"), frame(tag, body), Silence));
         }
