@@ -13,7 +13,8 @@ use std::{
 };
 
 /// The examples that run by themselves, and their arguments; `{db}` is the path of a new database.
-const ALONE: &[(&str, &[&str])] = &[("typed", &["{db}"]), ("transaction", &["{db}"]), ("stream_failover", &[])];
+const ALONE: &[(&str, &[&str])] =
+    &[("typed", &["{db}"]), ("transaction", &["{db}"]), ("hooks", &["{db}"]), ("stream_failover", &[])];
 
 /// These two run at the same time: `put` until it is killed, `get` until it has read so many values.
 const PAIR: [&str; 2] = ["put", "get"];
