@@ -41,10 +41,12 @@ pub(super) fn encode(
         Operation::GetMany { keys, .. } => {
             Request::GetMany(message::GetMany { id, keys: keys.clone(), snapshot, existence: None })
         }
-        // A leader that does not know the question answers with the values.
-        Operation::HasMany { keys, .. } => {
-            Request::GetMany(message::GetMany { id, keys: keys.clone(), snapshot, existence: Some(true) })
-        }
+        // A leader that does not know the question answers with the values. One of the legacy protocol that closes can die of a
+        // getMany, so it gets none for a single key.
+        Operation::HasMany { keys, .. } => match keys.as_slice() {
+            [key] if leader.legacy => Request::Get(message::Get { id, key: Some(key.clone()), snapshot }),
+            _ => Request::GetMany(message::GetMany { id, keys: keys.clone(), snapshot, existence: Some(true) }),
+        },
         Operation::Snapshot(_) if !leader.manifest.explicit_snapshots => {
             return Err(Error::not_supported("an explicit snapshot through this leader"));
         }
@@ -145,8 +147,12 @@ pub(super) fn range_options(range: &KeyRange, reverse: bool, limit: Option<u64>,
 
 pub(super) fn callback(operation: &Operation, answer: Callback, legacy: bool) -> Result<Reply> {
     if let Some(code) = answer.error {
-        if code == NOT_FOUND && matches!(operation, Operation::Get { .. }) {
-            return Ok(Reply::Value(None));
+        match operation {
+            Operation::Get { .. } if code == NOT_FOUND => return Ok(Reply::Value(None)),
+            Operation::HasMany { keys, .. } if code == NOT_FOUND && keys.len() == 1 => {
+                return Ok(Reply::Existing(vec![false]));
+            }
+            _ => {}
         }
         if Code::from_name(&code) == Some(Code::ConditionFailed) {
             return Err(condition_failed(operation, &answer.failed));
@@ -162,6 +168,7 @@ pub(super) fn callback(operation: &Operation, answer: Callback, legacy: bool) ->
     }
     match (operation, answer.value) {
         (Operation::Get { .. }, Some(value)) => Ok(Reply::Value(Some(unpinned(value)))),
+        (Operation::HasMany { keys, .. }, Some(_)) if keys.len() == 1 => Ok(Reply::Existing(vec![true])),
         (Operation::Write { .. } | Operation::Clear { .. } | Operation::Snapshot(_), None) => Ok(Reply::Done),
         // Neither the value nor the absence of a key, or the answer to something else.
         _ => Err(unexpected(operation)),

@@ -243,3 +243,16 @@ fn a_snapshot_is_released_behind_what_was_submitted_before() {
     assert!(opened < place(|request| matches!(request, Request::SnapshotClose(_))), "{requests:?}");
     assert!(matches!(guest.completed().as_slice(), [(3, Ok(_))]));
 }
+
+#[test]
+fn a_legacy_leader_is_asked_for_a_single_key_by_a_get() {
+    let mut guest = guest(RetryPolicy::Always);
+    legacy(&mut guest);
+    let there = guest.submit(Operation::HasMany { keys: vec!["a".into()], snapshot: None }, 1);
+    let gone = guest.submit(Operation::HasMany { keys: vec!["b".into()], snapshot: None }, 2);
+    assert!(matches!(sent(&mut guest).as_slice(), [Request::Get(_), Request::Get(_)]));
+    gives(&mut guest, there, "");
+    fails(&mut guest, gone, "LEVEL_NOT_FOUND", None);
+    let existing: Vec<_> = guest.completed().into_iter().map(|(token, reply)| (token, reply.unwrap())).collect();
+    assert_eq!(existing, [(1, Reply::Existing(vec![true])), (2, Reply::Existing(vec![false]))]);
+}
