@@ -5,10 +5,7 @@ mod clear;
 mod hidden;
 mod iterator;
 
-use crate::{
-    machine::{SessionId, convert::counted},
-    sessions,
-};
+use crate::{machine::SessionId, sessions};
 use async_trait::async_trait;
 use rave_core::{
     AbstractLevel, Batch, Bytes, ClearOptions, Code, Effect, Error, EventStream, IteratorOptions, LevelIterator,
@@ -216,22 +213,12 @@ impl AbstractLevel for GuardedLevel {
         self.inner.get_opts(key, options).await
     }
 
-    async fn get_many_opts(&self, mut keys: Vec<Bytes>, options: ReadOptions) -> Result<Vec<Option<Bytes>>> {
-        if !keys.iter().any(|key| hidden::is_hidden(key)) {
-            return self.inner.get_many_opts(keys, options).await;
-        }
-        let hidden: Vec<bool> = keys.iter().map(|key| hidden::is_hidden(key)).collect();
-        keys.retain(|key| !hidden::is_hidden(key));
-        let wanted = keys.len();
-        let mut values = counted(self.inner.get_many_opts(keys, options).await?, wanted)?.into_iter();
-        Ok(hidden.into_iter().map(|hidden| if hidden { None } else { values.next().flatten() }).collect())
+    async fn get_many_opts(&self, keys: Vec<Bytes>, options: ReadOptions) -> Result<Vec<Option<Bytes>>> {
+        hidden::of_visible(keys, |keys| self.inner.get_many_opts(keys, options)).await
     }
 
-    async fn has_many_opts(&self, mut keys: Vec<Bytes>, options: ReadOptions) -> Result<Vec<bool>> {
-        let hidden: Vec<bool> = keys.iter().map(|key| hidden::is_hidden(key)).collect();
-        keys.retain(|key| !hidden::is_hidden(key));
-        let mut existing = self.inner.has_many_opts(keys, options).await?.into_iter();
-        Ok(hidden.into_iter().map(|hidden| !hidden && existing.next().unwrap_or(false)).collect())
+    async fn has_many_opts(&self, keys: Vec<Bytes>, options: ReadOptions) -> Result<Vec<bool>> {
+        hidden::of_visible(keys, |keys| self.inner.has_many_opts(keys, options)).await
     }
 
     async fn write_opts(&self, batch: Batch, options: WriteOptions) -> Result<()> {

@@ -81,7 +81,7 @@ async fn has_parts(store: &GuestLevel, keys: &[Bytes], snapshot: Snapshot) -> Re
     // Nothing tells how large the values are.
     for part in keys.chunks(PARTS.0) {
         let options = ReadOptions { snapshot: Some(snapshot.clone()) };
-        existing.extend(store.has_many_opts(part.to_vec(), options).await?);
+        existing.extend(counted(store.has_many_opts(part.to_vec(), options).await?, part.len())?);
     }
     Ok(existing)
 }

@@ -204,18 +204,23 @@ impl Session {
             _ => None,
         };
         Some(match work {
-            Work::Get(key, snapshot) => Outcome::Get(match self.snapshots.find(snapshot) {
-                Ok(snapshot) => self.store.get_opts(key, ReadOptions { snapshot }).await,
-                Err(error) => Err(error),
-            }),
-            Work::GetMany(keys, snapshot) => Outcome::GetMany(match self.snapshots.find(snapshot) {
-                Ok(snapshot) => get_many(&self.store, keys, snapshot, self.machine.max_frame()).await,
-                Err(error) => Err(error),
-            }),
-            Work::HasMany(keys, snapshot) => Outcome::HasMany(match self.snapshots.find(snapshot) {
-                Ok(snapshot) => has_many(&self.store, keys, snapshot).await,
-                Err(error) => Err(error),
-            }),
+            Work::Get(key, snapshot) => {
+                let get = async {
+                    let snapshot = self.snapshots.find(snapshot)?;
+                    self.store.get_opts(key, ReadOptions { snapshot }).await
+                };
+                Outcome::Get(get.await)
+            }
+            Work::GetMany(keys, snapshot) => {
+                let get = async {
+                    get_many(&self.store, keys, self.snapshots.find(snapshot)?, self.machine.max_frame()).await
+                };
+                Outcome::GetMany(get.await)
+            }
+            Work::HasMany(keys, snapshot) => {
+                let has = async { has_many(&self.store, keys, self.snapshots.find(snapshot)?).await };
+                Outcome::HasMany(has.await)
+            }
             Work::OpenSnapshot(id) => Outcome::Done(self.snapshots.open(id, &self.store).await),
             Work::CloseSnapshot(id) => {
                 self.snapshots.close(id);
@@ -224,13 +229,13 @@ impl Session {
             Work::Write { batch, sync, record: state } => {
                 Outcome::Done(self.store.write_recorded(batch, record(state), WriteOptions { sync }).await)
             }
-            Work::Clear { options, snapshot, record: state } => Outcome::Done(match self.snapshots.find(snapshot) {
-                Ok(snapshot) => {
-                    let options = ClearOptions { snapshot, ..options };
+            Work::Clear { options, snapshot, record: state } => {
+                let clear = async {
+                    let options = ClearOptions { snapshot: self.snapshots.find(snapshot)?, ..options };
                     self.store.clear_recorded(options, record(state)).await
-                }
-                Err(error) => Err(error),
-            }),
+                };
+                Outcome::Done(clear.await)
+            }
             Work::Resume { session, attempt, next, durable } => {
                 let claim = match shared.sessions.claim(session, attempt).await {
                     Ok(claim) => self.claim.insert(claim),
@@ -255,21 +260,14 @@ impl Session {
                 if let Some(mut old) = self.iterators.remove(&id) {
                     let _ = old.close().await;
                 }
-                let opened = match self.snapshots.find(snapshot) {
-                    Ok(snapshot) => {
-                        let options = IteratorOptions { snapshot, ..*options };
-                        resume_iterator(&self.store, options, position).await
-                    }
-                    Err(error) => Err(error),
+                let open = async {
+                    let options = IteratorOptions { snapshot: self.snapshots.find(snapshot)?, ..*options };
+                    let mut iterator = resume_iterator(&self.store, options, position).await?;
+                    let entries = if page == 0 { Ok(Vec::new()) } else { iterator.next_many(page).await };
+                    self.iterators.insert(id, iterator);
+                    entries
                 };
-                Outcome::Page(match opened {
-                    Ok(mut iterator) => {
-                        let entries = if page == 0 { Ok(Vec::new()) } else { iterator.next_many(page).await };
-                        self.iterators.insert(id, iterator);
-                        entries
-                    }
-                    Err(error) => Err(error),
-                })
+                Outcome::Page(open.await)
             }
             Work::Page { id, seek, page } => Outcome::Page(match self.iterators.get_mut(&id) {
                 Some(iterator) => next_page(iterator.as_mut(), seek, page).await,

@@ -1,5 +1,6 @@
 //! What users of a shared database neither see nor write: the keys that rave-level keeps for itself, from [`RESERVED`] on.
 
+use crate::machine::convert::counted;
 use bytes::Bytes;
 use rave_core::{Batch, ClearOptions, Code, Condition, Error, Event, KeyRange, Operation, RESERVED, Result};
 use std::{
@@ -9,6 +10,24 @@ use std::{
 };
 
 static HIDDEN: LazyLock<KeyRange> = LazyLock::new(|| KeyRange::prefix(RESERVED));
+
+/// What `ask` tells of `keys`, and nothing of those that are hidden.
+pub(super) async fn of_visible<T: Default, R: Future<Output = Result<Vec<T>>>>(
+    keys: Vec<Bytes>,
+    ask: impl FnOnce(Vec<Bytes>) -> R,
+) -> Result<Vec<T>> {
+    if !keys.iter().any(|key| is_hidden(key)) {
+        return ask(keys).await;
+    }
+    let hidden: Vec<bool> = keys.iter().map(|key| is_hidden(key)).collect();
+    let visible: Vec<Bytes> = keys.into_iter().filter(|key| !is_hidden(key)).collect();
+    let wanted = visible.len();
+    let mut answers = counted(ask(visible).await?, wanted)?.into_iter();
+    Ok(hidden
+        .into_iter()
+        .map(|hidden| if hidden { T::default() } else { answers.next().unwrap_or_default() })
+        .collect())
+}
 
 /// Whether `key` is one of the hidden ones.
 pub(super) fn is_hidden(key: &[u8]) -> bool {

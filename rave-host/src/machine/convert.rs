@@ -51,7 +51,7 @@ pub(super) fn size_of(entry: &Entry) -> usize {
 }
 
 /// `values`, if there are as many as were asked for.
-pub(crate) fn counted(values: Vec<Option<Bytes>>, wanted: usize) -> Result<Vec<Option<Bytes>>> {
+pub(crate) fn counted<T>(values: Vec<T>, wanted: usize) -> Result<Vec<T>> {
     if values.len() == wanted {
         return Ok(values);
     }
